@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
@@ -36,8 +37,13 @@ def show_text(value: RenderableType) -> None:
 
 def show_json(value: Any) -> None:
     """Print one JSON value to stdout, even if it is reserved; NaN and infinity, which JSON has not, are null."""
-    text = json.dumps(_finite(value), indent=2, default=str, allow_nan=False)
+    text = json.dumps(_finite(value), indent=2, default=_text, allow_nan=False)
     print(text, file=_reserved[-1] if _reserved else sys.stdout, flush=True)
+
+
+def _text(value: object) -> str:
+    """What JSON has no type for: a time as the service writes it, a path."""
+    return value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else str(value)
 
 
 def _finite(value: Any) -> Any:

@@ -27,5 +27,10 @@ def study(result: SearchResult, file: Path, force: bool, output: Output) -> None
     if output == "json":
         show_json({"file": str(file), "study": result.name, "trials": trials})
     else:
-        address = shlex.quote(f"sqlite:///{file}")
-        show_text(f"wrote {file}: {counted(trials, 'trial')}; optuna-dashboard {address} shows them")
+        show_text(f"wrote {file}: {counted(trials, 'trial')}; {_how_to_see(file)}")
+
+
+def _how_to_see(file: Path) -> str:
+    if found := sorted({*str(file)} & {*"?%{}"}):  # which a database's URL and Optuna take for their own
+        return f"optuna-dashboard shows them if no name in the path has {' or '.join(found)}"
+    return f"optuna-dashboard {shlex.quote(f'sqlite:///{file}')} shows them"

@@ -30,12 +30,13 @@ def one_line(error: ValidationError, of: type[BaseModel] = SearchConfig) -> str:
         return f"unknown key {where!r}{nearest_name(str(key), known) or '; known are ' + ', '.join(known)}"
     if first["type"] == "missing":
         return f"{where!r} is missing"
+    at = f"{where}: " if where else ""  # nowhere: the whole is wrong
     if first["type"] == "model_type":
-        return f"{where}: must be a section with keys of its own, but got {_short(first['input'])}"
+        return f"{at}must be a section with keys of its own, but got {_short(first['input'])}"
     message = first["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:].replace(" after validation", "")
     message = re.sub(r"\btuple\b", "list", message)  # as TOML calls it
-    return f"{where}: {message}" + ("" if first["type"] == "value_error" else f", but got {_short(first['input'])}")
+    return f"{at}{message}" + ("" if first["type"] == "value_error" else f", but got {_short(first['input'])}")
 
 
 def wrong_key(error: ValidationError) -> str:

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"json": json.dumps, "number": _number, "code": _code}
+    environment.filters |= {"json": partial(json.dumps, ensure_ascii=False), "number": _number, "code": _code}
     return environment
 
 
@@ -181,8 +182,9 @@ def _origins(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _public(source: str) -> str:
     """A source without the folders of this machine."""
-    kind, colon, place = source.rpartition(":")
-    return f"{kind}{colon}{Path(place).name}" if Path(place).is_absolute() else source
+    kind = HUB if source.startswith(HUB) else ""
+    place = Path(source.removeprefix(kind))
+    return kind + place.name if place.is_absolute() else source
 
 
 def _settings(values: Mapping[str, Any]) -> str:

@@ -11,12 +11,14 @@ from autokd.errors import DiskFullError, InputError, first_line
 from autokd.export.manifest import MANIFEST, Manifest, read_manifest
 from autokd.export.verification import check_files, check_names
 
-__all__ = ["Origin", "check_replaceable", "put_in_place"]
+__all__ = ["REPLACING", "Origin", "check_replaceable", "put_in_place"]
 
 Origin = tuple[str | None, str | None]
 """Name of the search that found a student, and the time at which it began, each None if unknown."""
 
-_PREFIX = ".autokd-export-"
+REPLACING = ".autokd-export-"
+"""How folders begin in which an export is written, or the earlier one is kept, until it is in place."""
+
 _WAYS_OUT = "choose another folder, or replace it with --force (in Python, force=True)"
 
 
@@ -60,7 +62,7 @@ def put_in_place(folder: Path, origin: Origin | None, force: bool) -> Iterator[P
     made = [parent for parent in place.parents if not parent.exists()]  # innermost first
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=place.parent))
+        temporary = Path(tempfile.mkdtemp(prefix=REPLACING, dir=place.parent))
         try:
             yield temporary
             check_replaceable(folder, origin, force)  # the folder may have changed meanwhile
@@ -142,7 +144,7 @@ def _exchange(new: Path, place: Path) -> None:
     if not place.exists():
         new.rename(place)
         return
-    old = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=place.parent))
+    old = Path(tempfile.mkdtemp(prefix=REPLACING, dir=place.parent))
     place.rename(old)
     try:
         new.rename(place)

@@ -75,7 +75,9 @@ def order_by_fronts(values: Array) -> NDArray[np.int64]:
 
 
 def exclusive_hypervolume(values: Array, reference: Array) -> Array:
-    """Hypervolume of each row that no other row dominates, `n`; 0 where there is none.
+    """Volume that each row of the front adds to that of the front's other rows, `n`; 0 for a row behind the front.
+
+    What rows behind the front would regain without it counts, too. Of equal rows only the first is in the front.
 
     Args:
         values: Values, `n x m`.

@@ -255,9 +255,9 @@ def _check_options(
     reference_point: Any,
 ) -> None:
     """Raise `OptimizerError` for an option of the wrong type, which a configuration file may well hold."""
-    for name, number in (("n_startup_trials", n_startup_trials), ("n_trials", n_trials)):
-        if number is not None and not isinstance(number, Integral):
-            raise OptimizerError(f"`{name}` must be a whole number, but got {number!r}.")
+    for name, number, least in (("n_startup_trials", n_startup_trials, 1), ("n_trials", n_trials, 0)):
+        if number is not None and (isinstance(number, bool) or not isinstance(number, Integral) or int(number) < least):
+            raise OptimizerError(f"`{name}` must be a whole number of at least {least}, but got {number!r}.")
     if isinstance(noise, bool) or not isinstance(noise, Real) or not math.isfinite(noise):
         raise OptimizerError(f"`noise` must be a finite number, but got {noise!r}.")
     if not isinstance(deterministic, bool):

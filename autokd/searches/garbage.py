@@ -20,6 +20,7 @@ from autokd.database.reading import Reader
 from autokd.database.removal import leftovers
 from autokd.database.rows import SearchRow
 from autokd.errors import InputError
+from autokd.export.replacement import REPLACING
 from autokd.searches.deletion import finish_deletions, leftover_folders, recorded_depot
 from autokd.searches.retention import Retention, find_surplus
 from autokd.searches.workspace import Workspace
@@ -68,13 +69,16 @@ def collect_garbage(workspace: Workspace, names: Sequence[str] = (), dry_run: bo
         found = [each for row in rows for each in _of_search(workspace, store, row, depots[row.name])]
         if not names:
             left = leftover_folders(workspace, store)
-            found += [*(_of_folder(workspace, folder) for folder in left), _unfinished(workspace.folder)]
+            found += [*(_of_folder(workspace, folder) for folder in left), _unfinished(workspace)]
         if not dry_run:
             for each in found:
                 if each.search is not None and (depot := depots.get(each.search)) is not None:
                     depot.remove(each.files)
                 for file in each.files:
                     file.unlink(missing_ok=True)
+                    if file.parent.name.startswith(REPLACING):
+                        with suppress(OSError):  # there are more
+                            file.parent.rmdir()
             if not names:
                 finish_deletions(workspace, store)
     return [each for each in found if each.files]
@@ -114,12 +118,14 @@ def _of_folder(workspace: Workspace, folder: Path) -> Garbage:
     return _garbage(folder.name if is_own else None, "deleted search" if is_own else "teacher outputs", files)
 
 
-def _unfinished(home: Path) -> Garbage:
-    """Files of assistants, and of what all searches share, that were being written when their process ended."""
+def _unfinished(workspace: Workspace) -> Garbage:
+    """Files of assistants, the service's exports, and what all share, being written when their process ended."""
+    home = workspace.folder
     folders = [*(home / shared for shared in SHARED), *sorted((home / "searches").glob("*/panel"))]
     files = (file for folder in folders for file in sorted(folder.rglob(".*")))
     parts = (file for file in files if UNFINISHED.fullmatch(file.name))
-    return _garbage(None, "unfinished files", parts, before=time.time() - UNTOUCHED_SECONDS)
+    exports = sorted(workspace.exports.glob(f"{REPLACING}*/*"))  # which can be made again
+    return _garbage(None, "unfinished files", (*parts, *exports), before=time.time() - UNTOUCHED_SECONDS)
 
 
 def _garbage(

@@ -22,7 +22,7 @@ from autokd.optimizers.errors import OptimizerError
 from autokd.optimizers.registry import LASTING
 from autokd.searches.choices import BUDGET_SHARE, Choices
 from autokd.searches.problem import Problem
-from autokd.searches.study import GrowingStudy
+from autokd.searches.study import GrowingStudy, quiet_optuna
 from autokd.searches.trial_record import TrialRecord
 from search_spaces.design.dimensions import Dimension, Value
 from search_spaces.errors import BudgetError
@@ -131,7 +131,8 @@ def check_optimizer(choices: Choices) -> None:
     study = GrowingStudy(choices.distributions, costs=choices.costs).study
     study.sampler = _sampler(choices, 0)
     try:
-        _suggest(study.ask(), choices.dimensions)
+        with quiet_optuna():
+            _suggest(study.ask(), choices.dimensions)
     except Exception as error:  # a user's sampler can fail in any way
         raise InputError(
             f"optimizer: {config.name!r} proposes no trial with the options {dict(config.options)}: "

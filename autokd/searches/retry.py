@@ -12,7 +12,8 @@ __all__ = ["reopen"]
 def reopen(store: Store, name: str, of_their_own: bool = False) -> Sequence[TrialRecord]:
     """Open trials and references again that failed by a worker's fault, and return them as they were.
 
-    The search is interrupted afterwards, also if it was finished; a kill in between leaves some of them open.
+    The search is interrupted afterwards, also if it was finished; a kill in between leaves some of them open. Where
+    there is none, nothing is written.
 
     Args:
         store: The database.
@@ -23,8 +24,10 @@ def reopen(store: Store, name: str, of_their_own: bool = False) -> Sequence[Tria
         UnknownSearch: If there is no such search.
         LeaseHeld: If a controller runs it.
     """
+    if not _reopened(store, store.search(name).id, of_their_own):
+        return []
     with owning(store, name, StopRequest()) as lease:
-        chosen = [each for each in _failed(store, lease.search_id) if of_their_own or each.is_workers_fault]
+        chosen = _reopened(store, lease.search_id, of_their_own)
         if chosen:
             store.set_status(lease, "interrupted")
         for record in chosen:
@@ -32,8 +35,9 @@ def reopen(store: Store, name: str, of_their_own: bool = False) -> Sequence[Tria
     return chosen
 
 
-def _failed(store: Store, search_id: int) -> list[TrialRecord]:
-    """The trials and references that have failed."""
+def _reopened(store: Store, search_id: int, of_their_own: bool) -> list[TrialRecord]:
+    """The failed trials and references to open again."""
     trials, references = search_records(store, search_id)
     candidates = (*latest_references(references).values(), *trials.values())
-    return [record for record in candidates if record.trial.state == "failed"]
+    failed = [record for record in candidates if record.trial.state == "failed"]
+    return [record for record in failed if of_their_own or record.is_workers_fault]

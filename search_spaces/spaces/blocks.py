@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from math import inf
 from typing import ClassVar
 
 import numpy as np
@@ -27,7 +26,7 @@ from search_spaces.architecture.format import Architecture
 from search_spaces.architecture.layers import Shape
 from search_spaces.design.blueprint import CLASSES, Blueprint, Sketch, Total
 from search_spaces.design.budget import Budget
-from search_spaces.design.space import Dimension, Parameters, Range, Space, Value
+from search_spaces.design.space import WIDEST, Dimension, Parameters, Range, Space, Value
 from search_spaces.design.stems import Stem, is_small
 from search_spaces.errors import BudgetError, SpaceError
 
@@ -141,8 +140,8 @@ class Blocks(Space):
         self, *, head_ratio: float | None = None, width: float | None = None, max_width: int = 512, **ranges: Range
     ) -> None:
         super().__init__(width=width, max_width=max_width, **ranges)
-        if head_ratio is not None and not 0 <= head_ratio < inf:
-            raise SpaceError(f"`0 <= head_ratio < inf` must hold, but got {head_ratio=}.")
+        if head_ratio is not None and not 0 <= head_ratio <= WIDEST:
+            raise SpaceError(f"`0 <= head_ratio <= {WIDEST}` must hold, but got {head_ratio=}.")
         self.head_ratio = head_ratio
 
     def each_stem(self, input_shape: Shape) -> Sequence[Space]:

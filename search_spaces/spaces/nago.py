@@ -7,7 +7,7 @@ graph of operations. A family is described by eight numbers: the sizes and the r
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import inf, prod
+from math import prod
 from typing import ClassVar
 
 import numpy as np
@@ -17,7 +17,7 @@ from search_spaces.architecture.layers import Shape
 from search_spaces.architecture.operations import keeps_channels
 from search_spaces.design.blueprint import Blueprint, Sketch
 from search_spaces.design.graphs import erdos_renyi, watts_strogatz
-from search_spaces.design.space import Dimension, Parameters, Range, Space, Value
+from search_spaces.design.space import WIDEST, Dimension, Parameters, Range, Space, Value
 from search_spaces.design.stems import is_small
 from search_spaces.design.wiring import Bridges, Place, connect, wire
 from search_spaces.errors import SpaceError
@@ -100,8 +100,8 @@ class Nago(Space):
         **ranges: Range,
     ) -> None:
         super().__init__(width=width, max_width=max_width, **ranges)
-        if not 0 < head_ratio < inf:
-            raise SpaceError(f"`0 < head_ratio < inf` must hold, but got {head_ratio=}.")
+        if not 0 < head_ratio <= WIDEST:
+            raise SpaceError(f"`0 < head_ratio <= {WIDEST}` must hold, but got {head_ratio=}.")
         self.head_ratio = head_ratio
         most = [self.largest(name) for name in SIZES if name in self.dimensions]
         if prod(most) > MOST_NODES:

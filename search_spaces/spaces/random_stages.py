@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from math import inf
 from typing import ClassVar
 
 import numpy as np
@@ -12,7 +11,7 @@ from search_spaces.architecture.layers import Shape
 from search_spaces.architecture.operations import known_operation
 from search_spaces.design.blueprint import Blueprint, Sketch
 from search_spaces.design.graphs import Dag
-from search_spaces.design.space import Parameters, Range, Space
+from search_spaces.design.space import WIDEST, Parameters, Range, Space
 from search_spaces.design.stems import is_small
 from search_spaces.design.wiring import Place, wire
 from search_spaces.errors import SpaceError
@@ -59,8 +58,8 @@ class RandomStages(Space):
         super().__init__(width=width, max_width=max_width, **ranges)
         if regime not in ("small", "regular"):
             raise SpaceError(f"`regime` must be small or regular, but got {regime!r}.")
-        if not 0 < head_ratio < inf:
-            raise SpaceError(f"`0 < head_ratio < inf` must hold, but got {head_ratio=}.")
+        if not 0 < head_ratio <= WIDEST:
+            raise SpaceError(f"`0 < head_ratio <= {WIDEST}` must hold, but got {head_ratio=}.")
         self.regime, self.nodes, self.head_ratio = regime, nodes, head_ratio
         self.operation = known_operation(operation)
         if self.smallest_stage < self.fewest_nodes or nodes > MOST_NODES:

@@ -81,7 +81,7 @@ def _check_keys(arrays: Mapping[str, Any], samples: str, name: str) -> None:
     keys = [f"{part}_{what}" for part in PARTS for what in (samples, "labels")]
     if not {*keys[:2]} <= set(arrays) <= {*keys, "class_names"}:
         raise InputError(
-            f"data {name}: needs {keys[0]} and {keys[1]}, may have {', '.join(keys[2:])} "
+            f"data {name}: needs {keys[0]} and {keys[1]}, may have {', '.join(keys[2:])} and class_names "
             "(inputs, not images, for signals and vectors), "
             f"but has {', '.join(sorted(map(str, arrays))) or 'nothing'}."
         )

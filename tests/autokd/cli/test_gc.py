@@ -107,6 +107,23 @@ def test_unfinished_files_beside_evaluations_go_once_nobody_has_touched_them_for
     assert (old.exists(), new.exists(), mine.exists()) == (False, True, True)
 
 
+def test_exports_of_the_service_that_were_not_finished_go_once_nobody_has_touched_them_for_long(
+    invoke: Any, home: Path
+) -> None:
+    exports = Workspace(home).exports
+    files = [
+        exports / folder / "weights.safetensors" for folder in (".autokd-export-old", ".autokd-export-new", "digits")
+    ]
+    long_ago = time.time() - UNTOUCHED_SECONDS - 60
+    for file in files:
+        file.parent.mkdir(parents=True)
+        file.touch()
+    for file in (files[0], files[2]):
+        os.utime(file, (long_ago, long_ago))
+    assert [row["kind"] for row in collected(invoke, home)["removed"]] == ["unfinished files"]
+    assert [file.parent.exists() for file in files] == [False, True, True]
+
+
 @pytest.mark.slow  # a command in an interpreter of its own
 def test_what_a_killed_delete_left_is_removed(invoke: Any, home: Path) -> None:
     (home / "kill.py").write_text(KILLED)

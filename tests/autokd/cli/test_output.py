@@ -3,10 +3,12 @@ import math
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
 from autokd.cli.output import reserve_stdout, show_json, show_text
 from autokd.cli.reporting import reporter
@@ -29,6 +31,13 @@ def test_a_home_with_brackets_in_its_name_can_be_used_and_is_proposed_as_it_is(
     assert (outcome.code, outcome.err) == (0, "")
     assert outcome.out.splitlines()[-1] == f"Train it at full length: autokd train digits --home '{home}'"
     assert invoke("list", "--home", tmp_path / "[/]").out.startswith(f"no search in {tmp_path}/[/] yet")
+
+
+def test_times_are_printed_as_the_service_writes_them(capsys: pytest.CaptureFixture[str]) -> None:
+    at = datetime(2026, 12, 2, 3, 4, 5, 678900, UTC)
+    show_json({"at": at, "file": Path("a")})
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == {"at": TypeAdapter(datetime).dump_python(at, mode="json"), "file": "a"}
 
 
 def test_what_is_printed_elsewhere_leaves_stdout_to_the_json(capfd: pytest.CaptureFixture[str]) -> None:

@@ -54,7 +54,9 @@ def test_a_study_has_the_trials_of_the_search(invoke, finished: Path, tmp_path: 
 def test_a_path_may_hold_what_a_url_reads_otherwise(invoke, finished: Path, tmp_path: Path) -> None:
     folder = tmp_path / "what?%41"
     folder.mkdir()
-    assert invoke("study", "digits", folder / "is%20this?.db", "--home", finished).code == 0
+    outcome = invoke("study", "digits", folder / "is%20this?.db", "--home", finished)
+    assert outcome.code == 0
+    assert outcome.out.endswith("optuna-dashboard shows them if no name in the path has % or ?\n")
     assert [file.name for file in folder.iterdir()] == ["is%20this?.db"]
     (folder / "is%20this?.db").rename(tmp_path / "plain.db")
     assert len(optuna.load_study(study_name="digits", storage=f"sqlite:///{tmp_path}/plain.db").trials) == 3

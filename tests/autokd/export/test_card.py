@@ -1,6 +1,7 @@
 from typing import Any
 
 import pytest
+import yaml
 
 from autokd.errors import InputError
 from autokd.export.card import Card
@@ -108,6 +109,12 @@ def test_data_on_the_hub_are_linked_and_folders_of_this_machine_are_not_named() 
     assert "datasets:" not in local
     assert "`hf:pictures`" in local
     assert "/home/me" not in local
+
+
+def test_the_head_is_yaml_whatever_the_source_is_called() -> None:
+    text = card(data={"source": 'hf:/home/me/cats 😀: "é"', "digest": "b" * 64})
+    head = yaml.safe_load(text.split("---\n")[1])
+    assert head["model-index"][0]["results"][0]["dataset"]["name"] == 'hf:cats 😀: "é"'
 
 
 def test_names_of_classes_do_not_break_the_table() -> None:

@@ -7,6 +7,7 @@ import pytest
 from autokd.optimizers.expected_improvement import log_expected_improvement
 from autokd.optimizers.hypervolume import (
     boxes,
+    exclusive_hypervolume,
     front,
     hypervolume,
     log_expected_hypervolume_improvement,
@@ -46,6 +47,20 @@ def a_front(m: int, n: int = 4) -> np.ndarray:
     """Rows on a sphere around 0, so that none dominates another."""
     directions = np.abs(np.random.default_rng(m).normal(size=(n, m)))
     return np.asarray(directions / np.linalg.norm(directions, axis=1, keepdims=True))
+
+
+@pytest.mark.parametrize("m", OBJECTIVES)
+@pytest.mark.parametrize("seed", range(5))
+def test_a_row_of_the_front_has_the_cells_that_no_other_row_of_it_dominates(m: int, seed: int) -> None:
+    values, points = whole(m, seed), cells(m, SIDE)
+    on_front = front(values)
+
+    def of_its_own(j: int) -> int:
+        others = values[on_front & (np.arange(len(values)) != j)]
+        return int((dominated(points, values[[j]]) & ~dominated(points, others)).sum())
+
+    expected = [of_its_own(j) if on_front[j] else 0 for j in range(len(values))]
+    assert exclusive_hypervolume(values, np.zeros(m)) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("m", OBJECTIVES)

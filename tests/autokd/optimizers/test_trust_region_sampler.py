@@ -389,7 +389,9 @@ def test_threads_may_share_a_study() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"n_startup_trials": 1.5}, "`n_startup_trials` must be a whole number, but got 1.5"),
+        ({"n_startup_trials": 1.5}, "`n_startup_trials` must be a whole number of at least 1, but got 1.5"),
+        ({"n_startup_trials": True}, "`n_startup_trials` must be a whole number of at least 1, but got True"),
+        ({"n_trials": -5}, "`n_trials` must be a whole number of at least 0, but got -5"),
         ({"noise": float("nan")}, "`noise` must be a finite number, but got nan"),
         ({"noise": float("inf")}, "`noise` must be a finite number, but got inf"),
         ({"noise": True}, "`noise` must be a finite number, but got True"),

@@ -56,7 +56,9 @@ def test_trials_that_their_workers_failed_are_opened_again_and_end_once(failed: 
     run(problem, failed)
     assert [trial.state for trial in failed.trials(1)] == ["complete", "complete", "failed"]
     assert [trial.finish_order for trial in failed.trials(1)] == [3, 4, 2]
+    before = failed.search("first")
     assert reopen(failed, "first") == []
+    assert failed.search("first") == before
 
 
 def test_a_search_all_of_whose_failures_were_retried_has_the_rows_of_one_without_failures(

@@ -263,6 +263,12 @@ def test_the_budget_table_follows_the_budget_before_anything_is_trained(offers: 
     assert offers(**{"teacher.factory": "os:getcwd"}).status_code == 422
 
 
+def test_an_order_that_is_no_object_is_one_line(clients: Any) -> None:
+    refused = clients("run").get("/fragments/offers", params={"order": "1"})
+    assert refused.status_code == 422
+    assert "order: must be a section with keys of its own, but got 1." in refused.text
+
+
 def test_what_a_large_search_found_is_told_only_when_asked_for(
     reader: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -54,8 +54,11 @@ def test_a_name_that_refers_to_no_space_is_rejected(name: str, message: str) -> 
         ("blocks", {"stage1_expansion": True}, "Unknown value of `stage1_expansion` 'True'"),
         ("nago", {"name": 1}, "Unknown dimension of space 'nago' 'name'"),
         *((name, {"width": width}, "`0 < width <= 1000000` must hold") for name in ("nago", "darts") for width in BAD),
-        *((name, {"head_ratio": nan}, "head_ratio < inf` must hold, but got head_ratio=nan") for name in HEADED),
-        *((name, {"head_ratio": inf}, "head_ratio < inf` must hold, but got head_ratio=inf") for name in HEADED),
+        *(
+            (name, {"head_ratio": ratio}, f"head_ratio <= 1000000` must hold, but got head_ratio={ratio}")
+            for name in HEADED
+            for ratio in (nan, inf, 1e306)
+        ),
     ],
 )
 def test_an_option_that_only_the_constructor_knows_is_checked(
