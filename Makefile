@@ -6,8 +6,7 @@
 RECIPE ?= fashion-mnist
 PYTHON ?= python3
 BIN := .venv/bin
-# Each test, and each process that one starts, gets one thread. Three run at once on two cores, since many wait for the
-# processes that they start.
+# Each test, and each process that one starts, gets one thread: never more threads than cores.
 TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 .PHONY: search test docs notebooks client data install benchmarks smoke clean
@@ -19,7 +18,7 @@ test: install data docs
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(TESTS) -n 3 --dist worksteal
+	$(TESTS) -n 2 --dist worksteal
 
 docs: install
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

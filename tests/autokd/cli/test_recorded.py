@@ -3,6 +3,7 @@
 import json
 import os
 import tarfile
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from autokd.database.store import Store
 
 ARCHIVE = Path(__file__).parents[2] / "data" / "recorded-0.1.0.tar.gz"
 RENAMED = {"signal": "fidelity_metric"}  # in answers, since version 0.1.0
+TIMES = {"created_at", "finished_at"}  # have a T between date and time since then
 ESTIMATES = {"mean": 1e-6}  # of a model: sums differ between processors
 CALIBRATED = {"probability_best": 1.0, "deviation": 0.1}  # are other numbers since they are calibrated, at most these
 
@@ -45,6 +47,8 @@ def check_contains(found: Any, old: Any, where: str = "") -> None:
             check_contains(new, value, f"{where}[{position}]")
     elif (name := where.rpartition(".")[2]) in CALIBRATED:
         assert 0 <= found <= CALIBRATED[name], where
+    elif name in TIMES:
+        assert datetime.fromisoformat(found) == datetime.fromisoformat(old), where
     elif name in ESTIMATES:
         assert found == pytest.approx(old, rel=1e-6, abs=ESTIMATES[name]), where
     else:

@@ -179,7 +179,7 @@ def test_the_operation_and_the_head_are_options() -> None:
     assert {architecture.nodes[i].operation for i in operations(architecture)} == {"relu_sepconv3x3_bn"}
     with pytest.raises(SpaceError, match="Unknown value of `operation` 'conv'"):
         Nago(operation="conv")
-    with pytest.raises(SpaceError, match="0 < head_ratio < inf"):
+    with pytest.raises(SpaceError, match="0 < head_ratio <= 1000000"):
         Nago(head_ratio=0)
 
 
