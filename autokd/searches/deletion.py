@@ -94,12 +94,13 @@ def delete_search(workspace: Workspace, name: str) -> Belongings:
     """
     deleted = belongings(workspace, name)
     with workspace.open() as store:
-        folders, kept = (
-            [str(folder.relative_to(workspace.folder)) for folder in each] for each in (deleted.folders, deleted.kept)
+        folders, kept, own = (
+            [str(folder.relative_to(workspace.folder)) for folder in each]
+            for each in (deleted.folders, deleted.kept, workspace.own_folders(name))
         )
         with owning(store, name, StopRequest()) as lease:
             failure = _emptied(deleted.depot, deleted.folders)
-            delete_rows(store, lease, folders + kept)
+            delete_rows(store, lease, {*folders, *kept, *own})  # an export may only now be put in place
         try:
             finish_deletions(workspace, store)
         except OSError as error:

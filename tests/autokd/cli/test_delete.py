@@ -9,6 +9,8 @@ from object_store import Bucket
 
 from autokd.database.lease import acquire
 from autokd.database.models import Evaluation, Event, Search, Student, Trial
+from autokd.database.removal import delete_rows, leftovers
+from autokd.searches.deletion import delete_search
 from autokd.searches.workspace import Workspace
 
 
@@ -43,6 +45,23 @@ def test_delete_removes_rows_files_and_outputs_that_nobody_shares(invoke: Any, h
     assert list((home / "searches").iterdir()) == []
     assert list((home / "teachers").iterdir()) == []
     assert (home / "exported").is_dir()
+
+
+def test_an_export_that_is_put_in_place_once_the_folders_are_known_is_removed_too(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = Workspace(home)
+    exported = workspace.exports / "digits"
+
+    def delete_as_it_lands(*arguments: Any) -> None:
+        exported.mkdir(parents=True)
+        delete_rows(*arguments)
+
+    monkeypatch.setattr("autokd.searches.deletion.delete_rows", delete_as_it_lands)
+    delete_search(workspace, "digits")
+    assert not exported.exists()
+    with workspace.open() as store:
+        assert leftovers(store) == []
 
 
 def test_what_another_search_uses_stays(invoke: Any, home: Path, tiny: tuple[str, ...]) -> None:
