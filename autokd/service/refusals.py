@@ -52,9 +52,11 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
         "description": "The token's role, the Origin or the mode of the service does not allow it.",
     },
     404: {"model": Refusal, "description": "There is no such thing."},
+    408: {"model": Refusal, "description": "The body did not come in time."},
     409: {"model": Refusal, "description": "The search is not in a state that allows it."},
-    422: {"model": Refusal, "description": "What was given cannot be used."},
     413: {"model": Refusal, "description": "The body is too large."},
+    422: {"model": Refusal, "description": "What was given cannot be used."},
+    500: {"model": Refusal, "description": "Something recorded is damaged, or the service fails."},
     503: {"model": Refusal, "description": "The database cannot be reached, or too many are watching."},
     507: {"model": Refusal, "description": "The disk is full, or the quota is used up."},
 }

@@ -1,5 +1,6 @@
 """Requests that schemathesis makes up from the OpenAPI description are answered as it says."""
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis.strategies import booleans
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
+from autokd import service
 from autokd.searches.workspace import Workspace
+from autokd.service import refusals
 from autokd.service.app import make_api, make_app
 from autokd.service.settings import Settings
 from autokd.service.tokens import Tokens
@@ -22,6 +25,11 @@ SLOW = ("POST", "/api/searches/{search}/export")  # exports, which another test 
 
 def description() -> dict[str, Any]:
     return make_api(Settings(Workspace(Path("nowhere")))).openapi()
+
+
+def ways() -> list[dict[str, Any]]:
+    """What is said of each method of each path."""
+    return [way for methods in description()["paths"].values() for way in methods.values()]
 
 
 OPERATIONS = [
@@ -40,6 +48,15 @@ def described(searched: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     schema = schemathesis.openapi.from_dict(description())
     schema.app = make_app(options)
     return schema, {"Authorization": f"Bearer {Tokens(options.tokens_file).make('admin')}", "Host": "127.0.0.1"}
+
+
+def test_every_status_of_a_refusal_is_described() -> None:
+    sources = (file.read_text() for file in Path(service.__file__).parent.rglob("*.py"))
+    used = {int(status) for text in sources for status in re.findall(r"(?:refuse|HTTPException|meaning)\((\d+)", text)}
+    used |= set(refusals._STATUS.values())
+    described = {frozenset(map(int, way["responses"])) for way in ways()}
+    assert {400, 408, 413, 422, 500, 503} <= used
+    assert all(used <= statuses for statuses in described)
 
 
 @pytest.mark.parametrize(("method", "path"), OPERATIONS, ids=map(" ".join, OPERATIONS))
