@@ -101,8 +101,8 @@ class Findings:
 
     @property
     def panel(self) -> PanelFacts | None:
-        """The assistants of the search, with their weights if these taught the student."""
-        return self.problem.panel_for(str(self.distillation["method"]))
+        """The assistants of the search, or those on the student's path, with their weights if these taught it."""
+        return self.problem.panel_for(self.student.trial)
 
     @property
     def limits_used(self) -> dict[str, float]:

@@ -101,6 +101,6 @@ def _facts(problem: Problem, search: SearchRow, student: TrainedStudent, scale: 
             "metrics": facts.teacher_metrics,
             "test_metrics": search.facts.get("teacher_test_metrics"),
         },
-        "panel": panel_json(problem.panel_for(method)) if learns_from_panel(method) else None,
+        "panel": panel_json(problem.panel_for(student.trial)) if learns_from_panel(method) else None,
         "data": {"source": problem.config.data.source, "digest": facts.data_digest},
     }

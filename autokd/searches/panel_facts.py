@@ -1,8 +1,11 @@
 """What a search found out about the assistants of its panel."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from itertools import compress
 from typing import Any, Self
+
+from autokd.teachers.panel import weights_of_part
 
 __all__ = ["AssistantFacts", "PanelFacts", "panel_json"]
 
@@ -50,7 +53,7 @@ class PanelFacts:
         assistants: The assistants; those that are still to be trained are missing.
         weights: Weights of the teacher and of each assistant by the rule that found them; empty if no method wants any.
         accuracy: Accuracy of all together with the weights "de", on the half of the validation samples on which these
-            were not found; None if no method wants any.
+            were not found; None if no method wants any, and of some of the assistants, which it was not measured for.
         uniform_accuracy: The same with equal weights.
     """
 
@@ -70,6 +73,18 @@ class PanelFacts:
     def without_weights(self) -> Self:
         """The facts that say something of a student whose method uses no weights."""
         return replace(self, weights={}, accuracy=None, uniform_accuracy=None)
+
+    def of(self, names: Collection[str]) -> Self:
+        """The facts of some of the assistants, with what they and the teacher weigh without the others.
+
+        Args:
+            names: Names of the assistants.
+        """
+        chosen = [each.name in names for each in self.assistants]
+        if all(chosen):
+            return self
+        some, weights = tuple(compress(self.assistants, chosen)), weights_of_part(self.weights, chosen)
+        return replace(self, assistants=some, weights=weights, accuracy=None, uniform_accuracy=None)
 
 
 def panel_json(panel: PanelFacts | None) -> dict[str, Any] | None:

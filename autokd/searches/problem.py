@@ -72,10 +72,14 @@ class Problem(Choices):
         recorded: dict[str, Any] | None = self.facts.budget
         return Budget(**recorded) if recorded else self.config.budget.resolved(self.facts.teacher_cost.limits)
 
-    def panel_for(self, method: str) -> PanelFacts | None:
-        """What there is to say of the assistants beside a student of this method: no weights, if it uses none."""
-        panel = self.facts.panel
-        return panel if panel is None or weighs_panel(method) else panel.without_weights()
+    def panel_for(self, trial: TrialRow) -> PanelFacts | None:
+        """What there is to say of the assistants beside a student: those that teach it, and no unused weights."""
+        panel, methods = self.facts.panel, self.methods_of(trial)
+        if panel is None:
+            return None
+        path = methods.path(trial.parameters)
+        panel = panel if weighs_panel(methods.name(trial.parameters)) else panel.without_weights()
+        return panel if path is None or self.config.panel is None else panel.of(self.config.panel.subsets[path])
 
     def budget_of(self, parameters: Mapping[str, Any]) -> Budget:
         """The limits within which the widths of a trial with these parameters are solved.

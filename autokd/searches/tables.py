@@ -228,7 +228,7 @@ def panel_lines(panel: PanelFacts | None) -> list[tuple[str, str]]:
 def _weights(panel: PanelFacts, rule: str) -> str:
     names = "teacher", *(each.name for each in panel.assistants)
     weights = ", ".join(f"{name} {weight:.2f}" for name, weight in zip(names, panel.weights[rule], strict=True))
-    if rule != "de":  # only these were measured
+    if rule != "de" or panel.accuracy is None:  # only these were measured
         return f"{weights} by {rule}"
     reached = f"{percent(panel.accuracy)}, equal ones {percent(panel.uniform_accuracy)}, on other validation samples"
     return f"{weights} by {rule}: {reached}"

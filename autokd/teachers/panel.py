@@ -8,7 +8,7 @@ from itertools import compress
 from autokd.config.teacher import TeacherConfig
 from autokd.errors import InputError, first_line
 
-__all__ = ["Assistant", "Panel", "as_assistant"]
+__all__ = ["Assistant", "Panel", "as_assistant", "weights_of_part"]
 
 
 @contextmanager
@@ -64,8 +64,7 @@ class Panel:
             names: Names of the assistants, at least one.
         """
         chosen = [each.name in names for each in self.assistants]
-        weights = {rule: _normalised(list(compress(each, [True, *chosen]))) for rule, each in self.weights.items()}
-        return Panel(tuple(compress(self.assistants, chosen)), weights, self.n_stored)
+        return Panel(tuple(compress(self.assistants, chosen)), weights_of_part(self.weights, chosen), self.n_stored)
 
     @property
     def n_stored(self) -> int:
@@ -76,6 +75,16 @@ class Panel:
     def digests(self) -> list[str]:
         """Digests of the assistants."""
         return [assistant.digest for assistant in self.assistants]
+
+
+def weights_of_part(weights: Mapping[str, Sequence[float]], chosen: Sequence[bool]) -> dict[str, tuple[float, ...]]:
+    """What the teacher and some of the assistants weigh, by the rule that found it: in the same proportions, 1 in all.
+
+    Args:
+        weights: What the teacher and all assistants weigh.
+        chosen: Whether an assistant is one of them, for each.
+    """
+    return {rule: _normalised(list(compress(each, [True, *chosen]))) for rule, each in weights.items()}
 
 
 def _normalised(weights: Sequence[float]) -> tuple[float, ...]:

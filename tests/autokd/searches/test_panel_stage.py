@@ -262,5 +262,8 @@ def test_a_searched_path_says_which_assistants_teach(tmp_path: Path) -> None:
         assert task.key == record.evaluations[0].key
         names = tuple(str(record.trial.parameters["path"]).split("+"))
         assert task.context.panel.digests == [digests[name] for name in names]
+        shown = problem.panel_for(record.trial)
+        assert shown is not None
+        assert tuple(each.name for each in shown.assistants) == names
         taught.add(names)
     assert len(taught) > 1

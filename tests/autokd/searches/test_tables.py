@@ -38,6 +38,17 @@ def test_the_weights_of_a_panel_are_told_for_each_rule() -> None:
     assert len(panel_lines(replace(panel, weights={}))) == 1
 
 
+def test_some_of_a_panel_weigh_as_they_do_in_training() -> None:
+    large, small = (AssistantFacts(name, "d", 100, 0.97, 0.98) for name in ("large", "small"))
+    whole = PanelFacts((large, small), {"de": (0.6, 0.25, 0.15), "nll": (0.0, 1.0, 0.0)}, 0.99, 0.95)
+    some = whole.of(["small"])
+    assert some.assistants == (small,)
+    assert some.weights == {"de": pytest.approx((0.8, 0.2)), "nll": (0.5, 0.5)}
+    assert dict(panel_lines(some))["weights"] == "teacher 0.50, small 0.50 by nll"
+    assert panel_lines(some)[1] == ("weights", "teacher 0.80, small 0.20 by de")  # whose accuracy nobody measured
+    assert whole.of(["large", "small"]) is whole
+
+
 @pytest.mark.parametrize(
     ("larger", "smaller", "shown"), [(10, 4, "2.5"), (None, 4, "-"), (10, None, "-"), (10, 0, "-")]
 )
