@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 import typer
 
 from autokd.cli import pictures, serve, upkeep, winner
-from autokd.cli.damage import explained, find_explanation, forget_home
+from autokd.cli.damage import explained, find_explanation, forget_command
 from autokd.cli.interruption import listen
 from autokd.cli.options import Force, HomeFolder, LateOverride, Name, Override, Overwrite, Within
 from autokd.cli.options import OutputOption as Output
@@ -45,7 +45,7 @@ Exported = Annotated[
 def main() -> NoReturn:
     """Run the command line; an `AutoKDError` is printed on one line and determines the exit code."""
     listen()
-    forget_home()
+    forget_command()
     try:
         code = app(prog_name="autokd", standalone_mode=False) or 0
         if code == INTERRUPTED:
@@ -139,6 +139,7 @@ def search(
     config = find_config(file_or_recipe, overrides or [], name)
     _check_replaceable(export, None, force)
     is_named = name is not None or any(override.partition("=")[0].strip() == "name" for override in overrides or [])
+    forget_command()  # the rows of a new search are as it writes them
     with _reporter(output) as reporter:
         command = ["autokd", *sys.argv[1:]]
         result = begin(config, home, reporter=reporter, command=command, renames=not is_named)

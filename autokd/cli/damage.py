@@ -1,12 +1,14 @@
 """A damaged row of the database as what explains an error that nobody foresaw."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from autokd.errors import AutoKDError
 
-__all__ = ["explained", "find_explanation", "forget_home", "remember_home"]
+__all__ = ["explained", "find_explanation", "forget_command", "remember_home", "remember_name", "remember_names"]
 
 _homes: list[Path | None] = []  # of the command that runs; global, as its arguments are
+_names: list[str] = []  # of the searches that it is about; all of them where there is none
 
 
 def remember_home(home: Path | None) -> Path | None:
@@ -15,9 +17,22 @@ def remember_home(home: Path | None) -> Path | None:
     return home
 
 
-def forget_home() -> None:
-    """Begin another command."""
+def remember_name(name: str) -> str:
+    """The name of a search, for `find_explanation`; the callback of its argument."""
+    _names.append(name)
+    return name
+
+
+def remember_names(names: Sequence[str] | None) -> Sequence[str] | None:
+    """The names of searches, for `find_explanation`; the callback of their argument."""
+    _names.extend(names or ())
+    return names
+
+
+def forget_command() -> None:
+    """Begin another command, or one of which no row that is there can explain an error."""
     _homes.clear()
+    _names.clear()
 
 
 def explained(error: AutoKDError) -> AutoKDError:
@@ -26,11 +41,11 @@ def explained(error: AutoKDError) -> AutoKDError:
 
 
 def find_explanation() -> AutoKDError | None:
-    """The first damaged row of the database that the command uses; None if there is none, or it uses no database."""
+    """The first damaged row of the command's searches; None if there is none, or it uses no database."""
     from autokd.searches.doctor import find_damage
     from autokd.searches.workspace import default_workspace
 
     try:
-        return next((error for home in _homes for error in find_damage(default_workspace(home))), None)
+        return next((error for home in _homes for error in find_damage(default_workspace(home), _names)), None)
     except Exception:  # it cannot be told; the error that is to be explained says more
         return None

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from autokd.cli.damage import remember_home
+from autokd.cli.damage import remember_home, remember_name, remember_names
 from autokd.errors import AutoKDError
 
 __all__ = ["Force", "HomeFolder", "LateOverride", "Name", "Names", "OutputOption", "Override", "Overwrite", "Within"]
@@ -51,12 +51,21 @@ def _set_option(example: str, keys: Callable[[str], list[str]]) -> Any:
 
 Name = Annotated[
     str,
-    typer.Argument(help="Name of the search, as `autokd list` shows it.", show_default=False, autocompletion=_names),
+    typer.Argument(
+        help="Name of the search, as `autokd list` shows it.",
+        show_default=False,
+        autocompletion=_names,
+        callback=remember_name,
+    ),
 ]
 Names = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[NAME]...", help="Names of searches.", show_default="all, and deleted ones", autocompletion=_names
+        metavar="[NAME]...",
+        help="Names of searches.",
+        show_default="all, and deleted ones",
+        autocompletion=_names,
+        callback=remember_names,
     ),
 ]
 Override = Annotated[list[str] | None, _set_option("training.rungs='[1, 3]'", _settings)]

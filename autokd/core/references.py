@@ -1,5 +1,6 @@
 """References: `module:attribute` to the object that it names."""
 
+import hashlib
 import importlib
 import sys
 from collections.abc import Mapping
@@ -9,7 +10,15 @@ from typing import Any
 from autokd.core.spelling import nearest_name
 from autokd.errors import InputError, first_line
 
-__all__ = ["call", "include_current_folder", "is_interactive", "is_reference", "reference_to", "resolve"]
+__all__ = [
+    "call",
+    "include_current_folder",
+    "is_interactive",
+    "is_reference",
+    "reference_to",
+    "resolve",
+    "source_digest",
+]
 
 
 def is_reference(name: str) -> bool:
@@ -59,6 +68,21 @@ def resolve(reference: str, what: str) -> Any:
         raise InputError(
             f"{what}: {module_name!r} has no {attribute!r}{nearest_name(attribute, dir(module))}."
         ) from None
+
+
+def source_digest(reference: str, what: str) -> str:
+    """SHA-256 of the file of a reference's module, since what it names may change under the same name; "" without one.
+
+    Args:
+        reference: For example "my_models:teacher".
+        what: What it is for, for the error message: "teacher.preprocess".
+
+    Raises:
+        InputError: If there is no such module or attribute, or importing the module fails.
+    """
+    resolve(reference, what)
+    file = getattr(sys.modules[reference.partition(":")[0]], "__file__", None)
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
 
 
 def include_current_folder() -> None:

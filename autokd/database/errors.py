@@ -32,13 +32,14 @@ class DamagedRow(DatabaseError):  # noqa: N818
         table: Its table.
         row: Its id.
         damage: What is wrong with it.
+        search_id: Id of the search of which it is, where that is known.
     """
 
-    def __init__(self, table: str, row: object, damage: str) -> None:
+    def __init__(self, table: str, row: object, damage: str, search_id: int | None = None) -> None:
         super().__init__(
             f"row {row} of table {table} is damaged: {damage}; `autokd doctor --database` lists all that are."
         )
-        self.table, self.row, self.damage = table, row, damage
+        self.table, self.row, self.damage, self.search_id = table, row, damage, search_id
 
 
 class DatabaseUnavailable(DatabaseError):  # noqa: N818

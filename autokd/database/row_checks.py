@@ -53,7 +53,8 @@ def checked(kind: type[R], values: Mapping[str, Any]) -> R:
         _checks(kind).model_validate(values)  # type: ignore[arg-type]
     except ValidationError as error:
         table, row_id = TABLES.get(kind, Trial), values.get("id", values.get("number", 0))
-        raise DamagedRow(table.__tablename__, row_id, _damage(error)) from None
+        search_id = values.get("id" if table is Search else "search_id")
+        raise DamagedRow(table.__tablename__, row_id, _damage(error), search_id) from None
     return kind(**values)
 
 

@@ -17,8 +17,8 @@ from autokd.teachers.teacher import Teacher
 from autokd.training.metrics import predict
 
 __all__ = [
-    "check_outputs",
     "check_room",
+    "check_teachers",
     "find_shapes",
     "missing_outputs",
     "output_shapes",
@@ -131,42 +131,54 @@ def missing_outputs(context: TrainingContext, shapes: OutputShapes | None = None
     ]
 
 
-def check_outputs(context: TrainingContext, teacher: Teacher | None = None) -> None:
-    """Check that what is stored of the teachers is what they return: one of the same weights may have other code now.
+def check_teachers(context: TrainingContext, teacher: Teacher | None = None) -> None:
+    """Check that data and teachers are those of the search, and what is stored of a teacher is what it returns.
+
+    A teacher of the same weights may have other code now. An object is taken for granted where it is not given.
 
     Args:
         context: How the search trains.
         teacher: The first teacher, if the context does not say how to load it.
 
     Raises:
-        InputError: If it is not.
+        InputError: If data or a teacher are gone, another one, or have other code.
     """
     dataset = context.load_data()
     for number in (*range(1 + len(context.further_digests)), *context.assistants):
-        key = _comparable(context, number)
-        if key is None:
-            continue
-        asked = teacher if teacher is not None and number == 0 else context.load_teacher(number, dataset)
-        if asked.network is None:
-            continue
-        now, stored = _first_logits(context, key, asked, dataset), context.stored(number)
-        before = stored.read(key.name).logits[: len(now)].float()
-        if now.shape != before.shape or (now - before).abs().mean() > ALIKE * now.std():
+        is_given = number == 0 and (teacher is not None or context.teacher.source is None)
+        asked = teacher if is_given else context.load_teacher(number, dataset)
+        if (
+            asked is not None
+            and asked.network is not None
+            and not _returns_what_is_stored(context, number, asked, dataset)
+        ):
             name = context.assistant_name(number)
             raise InputError(
-                f"the outputs of {'the teacher' if name is None else f'assistant {name!r}'} in {stored.folder} are not "
-                "those that it returns now: its weights are the same, but not its code. Remove that folder to have "
-                "them computed again."
+                f"the outputs of {'the teacher' if name is None else f'assistant {name!r}'} in "
+                f"{context.stored(number).folder} are not those that it returns now: its weights are the same, but not "
+                "its code. Bring that back to go on with a search; for a new one, remove that folder to have them "
+                "computed again."
             )
 
 
+def _returns_what_is_stored(context: TrainingContext, number: int, teacher: Teacher, dataset: Dataset) -> bool:
+    """Whether a network returns what is stored of it, but for rounding; also if nothing is."""
+    key = _comparable(context, number)
+    if key is None:
+        return True
+    now = _first_logits(context, key, teacher, dataset)
+    before = context.stored(number).read(key.name).logits[: len(now)].float()
+    now = now[: len(before)]
+    if now.shape != before.shape:
+        return False
+    now, before = (logits - logits.mean(1, keepdim=True) for logits in (now, before))  # a large mean is not stored
+    return not bool((now - before).abs().mean() > ALIKE * now.std())
+
+
 def _comparable(context: TrainingContext, number: int) -> OutputsKey | None:
-    """Stored outputs with which a network can be compared: of assistants whose code is not ours a view will do."""
-    split, view, stored = OutputsKey(number, part="validation"), OutputsKey(number, 0), context.stored(number)
-    if stored.holds(split.name):
-        return split
-    is_foreign = number in context.assistants and context.made_from(number)[0].factory
-    return view if is_foreign and stored.holds(view.name) else None
+    """Stored outputs with which a network can be compared: those of the validation split, or else of the first view."""
+    keys = (OutputsKey(number, part="validation"), OutputsKey(number, 0))
+    return next((key for key in keys if context.stored(number).holds(key.name)), None)
 
 
 def _first_logits(context: TrainingContext, key: OutputsKey, teacher: Teacher, dataset: Dataset) -> torch.Tensor:

@@ -30,6 +30,7 @@ from autokd.searches.preflight import (
     find_facts,
     survey,
     with_feasible_spaces,
+    with_own_dimensions,
 )
 from autokd.searches.printer import default_reporter
 from autokd.searches.problem import Problem
@@ -226,6 +227,7 @@ def check(
             reporter.notify(line)
         check_budget(broken, reporter)
         problem = replace(problem, facts=replace(problem.facts, earlier=usable(earlier, problem, reporter)))
+        problem = with_own_dimensions(problem)
         shapes = check_storage(problem, wrapped)
     return Checked(problem, offers, shapes, wrapped)
 

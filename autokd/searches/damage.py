@@ -74,7 +74,8 @@ def _senseless(rows: Mapping[type, Rows], folder: Path) -> Iterator[DamagedRow]:
     for kind, found in rows.items():
         for row in found.values():
             if row is not None and (damage := next(damages(row), None)):
-                yield DamagedRow(TABLES[kind].__tablename__, row.id, damage)
+                search_id = row.id if kind is SearchRow else getattr(row, "search_id", None)
+                yield DamagedRow(TABLES[kind].__tablename__, row.id, damage, search_id)
 
 
 def _incomplete(rows: Mapping[type, Rows]) -> Iterator[DamagedRow]:
@@ -87,13 +88,14 @@ def _incomplete(rows: Mapping[type, Rows]) -> Iterator[DamagedRow]:
     evaluated = {row.trial_id for row in evaluations if row.state == "complete"}
     for trial in trials:
         if trial.number > 0 and (trial.search_id, trial.number - 1) not in numbers:
-            yield DamagedRow(
-                "trials", trial.id, f"its number is {trial.number}, but there is no trial {trial.number - 1}"
-            )
+            damage = f"its number is {trial.number}, but there is no trial {trial.number - 1}"
         elif trial.state in ("complete", "pruned") and trial.id not in drawn:
-            yield DamagedRow("trials", trial.id, f"it is {trial.state}, but has no student")
+            damage = f"it is {trial.state}, but has no student"
         elif trial.state in ("complete", "pruned") and trial.id not in evaluated:
-            yield DamagedRow("trials", trial.id, f"it is {trial.state}, but has no complete evaluation")
+            damage = f"it is {trial.state}, but has no complete evaluation"
+        else:
+            continue
+        yield DamagedRow("trials", trial.id, damage, trial.search_id)
 
 
 def _orphaned(row: Any, rows: Mapping[type, Rows]) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 import os
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -47,8 +47,12 @@ def examine(home: Workspace) -> Sequence[Finding]:
     ]
 
 
-def find_damage(home: Workspace) -> Sequence[DamagedRow]:
-    """The damaged rows of the database; none where there is no database yet.
+def find_damage(home: Workspace, names: Collection[str] = ()) -> Sequence[DamagedRow]:
+    """The damaged rows of these searches, or of all; none where there is no database yet.
+
+    Args:
+        home: Where the searches are.
+        names: Names of searches; all if there is none.
 
     Raises:
         InputError: If the database cannot be used.
@@ -59,7 +63,11 @@ def find_damage(home: Workspace) -> Sequence[DamagedRow]:
     if not home.exists:
         return []
     with home.open() as store:
-        return damaged_rows(store, home.folder)
+        damaged = damaged_rows(store, home.folder)
+        if not names:
+            return damaged
+        ids = {store.search(name).id for name in names}
+        return [error for error in damaged if error.search_id in ids]
 
 
 def _installed(name: str) -> tuple[bool, str]:

@@ -1,7 +1,7 @@
 """What a search found out about its data, teacher and machine before it began."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from autokd.searches.earlier import EarlierSearch
@@ -50,6 +50,8 @@ class Facts:
         panel: The assistants; None if no method learns from any.
         noise_is_known: Whether the model that judges the trials takes the noise of a training for known, see
             `families.training_noise`; False in searches of earlier versions.
+        sources: Digests of the files of the user's own spaces and methods, see `own_code`.
+        dimensions: What the search chooses from, as text, where some of that code decides it; else empty.
         stored_images: Most images whose teacher outputs were stored for a full-length training; 0 before the first.
     """
 
@@ -80,6 +82,8 @@ class Facts:
     earlier: tuple[EarlierSearch, ...] = ()
     panel: PanelFacts | None = None
     noise_is_known: bool = False
+    sources: dict[str, str] = field(default_factory=dict)
+    dimensions: dict[str, str] = field(default_factory=dict)
     stored_images: int = 0
 
     @property
@@ -101,7 +105,7 @@ class Facts:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Facts":
         """The facts among recorded values."""
-        known = {field.name: values[field.name] for field in fields(cls) if field.name in values}
+        known = {each.name: values[each.name] for each in fields(cls) if each.name in values}
         mean, deviation = known["normalisation"]
         tuples = {
             "input_shape": tuple(known["input_shape"]),

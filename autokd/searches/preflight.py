@@ -23,12 +23,13 @@ from autokd.data.stream import steps_per_epoch
 from autokd.distillation import Method
 from autokd.distillation.layers import modules_named
 from autokd.distillation.pruning import is_prunable
-from autokd.errors import AutoKDError, BudgetInfeasibleError, InputError, first_line
+from autokd.errors import BudgetInfeasibleError, InputError
 from autokd.evaluation.distillation_stream import is_live
-from autokd.evaluation.precompute import check_outputs, check_room, find_shapes, missing_outputs
+from autokd.evaluation.precompute import check_room, check_teachers, find_shapes, missing_outputs
 from autokd.optimizers.errors import OptimizerError
 from autokd.searches.choices import Choices
 from autokd.searches.facts import Facts
+from autokd.searches.own_code import described, own_sources, own_space
 from autokd.searches.panel_check import check_panel_config, find_panel
 from autokd.searches.problem import Problem
 from autokd.searches.proposals import check_optimizer
@@ -62,6 +63,7 @@ __all__ = [
     "find_facts",
     "survey",
     "with_feasible_spaces",
+    "with_own_dimensions",
 ]
 
 DECISIVE_PACKAGES = ("autokd", "torch", "numpy", "optuna", "scipy")
@@ -187,6 +189,7 @@ def find_facts(config: SearchConfig, teacher: Teacher | None = None, reporter: R
         spaces=spaces,
         panel=panel,
         noise_is_known=True,
+        sources=own_sources(config),
     )
 
 
@@ -204,7 +207,7 @@ def check_storage(problem: Problem, teacher: Teacher | None = None) -> OutputSha
     context = problem.context
     shapes = find_shapes(context, teacher)
     check_room(context, missing_outputs(context, shapes), shapes)
-    check_outputs(context, teacher)
+    check_teachers(context, teacher)
     if teacher is not None:
         for name, method in problem.methods.examples():
             _check_stored(name, method, context.disk_budget(shapes).stored)
@@ -215,30 +218,16 @@ def survey(problem: Problem) -> Sequence[Offer]:
     """What the space offers under each limit of the budget, or each of several spaces.
 
     Raises:
-        InputError: If a user's space fails.
+        SpaceError: If a user's space fails.
     """
     seed, facts = derive(problem.config.seed, "envelope"), problem.facts
     offers: list[Offer] = []
     for name, member in problem.space.members.items():
         rng = np.random.default_rng(seed)
-        with _own_space(name or problem.config.space.name or ""):
+        with own_space(problem.config):
             found = envelope(member, problem.budget, facts.input_shape, facts.classes, rng)
         offers += [replace(offer, space=name) for offer in found]
     return offers
-
-
-@contextmanager
-def _own_space(name: str) -> Iterator[None]:
-    """Say that what a user's space raises, which can be anything, is of that space."""
-    try:
-        yield
-    except (AutoKDError, SpaceError):
-        raise
-    except Exception as error:
-        if ":" not in name:
-            raise
-        reason = f"{type(error).__name__}: {first_line(error)}"
-        raise InputError(f"space {name!r} draws no network: {reason}; see its `blueprint`.") from error
 
 
 def broken_limits(offers: Sequence[Offer]) -> dict[str, str]:
@@ -254,6 +243,16 @@ def with_feasible_spaces(problem: Problem, broken: Mapping[str, str]) -> Problem
     """
     feasible = tuple(name for name, limits in broken.items() if name and not limits)
     return replace(problem, facts=replace(problem.facts, spaces=feasible or problem.facts.spaces))
+
+
+def with_own_dimensions(problem: Problem) -> Problem:
+    """The problem that knows by which dimensions it begins, where code of the user's own decides them.
+
+    Those of the widths of pruned teachers are known only later.
+    """
+    if not problem.facts.sources or problem.config.teacher.pruning is not None:
+        return problem
+    return replace(problem, facts=replace(problem.facts, dimensions=described(problem.dimensions)))
 
 
 def check_budget(broken: Mapping[str, str], reporter: Reporter = SILENT) -> None:

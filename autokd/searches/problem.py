@@ -25,6 +25,7 @@ from autokd.searches.choices import BUDGET_SHARE, Choices
 from autokd.searches.facts import Facts
 from autokd.searches.lengths import FullLength
 from autokd.searches.method_choice import MethodChoice
+from autokd.searches.own_code import check_dimensions, own_space
 from autokd.searches.panel_facts import AssistantFacts, PanelFacts
 from autokd.searches.references import LIKE_TEACHER, NO_TEACHER, reference_methods, reference_space
 from autokd.searches.study import earlier_study
@@ -37,7 +38,7 @@ from search_spaces.architecture.cost import Cost, cost
 from search_spaces.architecture.format import Architecture
 from search_spaces.architecture.layers import KINDS
 from search_spaces.design.budget import Budget
-from search_spaces.design.dimensions import Value
+from search_spaces.design.dimensions import Dimension, Value
 from search_spaces.design.space import Space
 from search_spaces.errors import SpaceError
 
@@ -94,6 +95,13 @@ class Problem(Choices):
     def space(self) -> Space:
         """The search space, without those of several that have no student within the budget."""
         return super().space.restricted(self.facts.spaces) if self.facts.spaces else super().space
+
+    @cached_property
+    def dimensions(self) -> dict[str, Dimension]:
+        """Everything that the optimiser chooses, of spaces and methods that are as they were when the search began."""
+        found = super().dimensions
+        check_dimensions(self.config, self.facts.dimensions, found)
+        return found
 
     @cached_property
     def teacher_graph(self) -> Architecture | None:
@@ -220,13 +228,14 @@ class Problem(Choices):
 
         Raises:
             BudgetError: If the student does not fit the budget at its smallest width.
-            SpaceError: If it is to be like a teacher whose graph is not known.
+            SpaceError: If it is to be like a teacher whose graph is not known, or a user's space fails.
         """
         rng = np.random.default_rng(self._seed(trial, replicate, purpose, "graph"))
         facts = self.facts
         space, parameters = self._family(trial)
         budget = self.budget_of(trial.parameters)
-        architecture = space.sample(parameters, budget, facts.input_shape, facts.classes, rng)
+        with own_space(self.config):
+            architecture = space.sample(parameters, budget, facts.input_shape, facts.classes, rng)
         return architecture, cost(architecture)
 
     def warm_from(

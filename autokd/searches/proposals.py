@@ -21,6 +21,7 @@ from autokd.optimizers.earlier import suggestion_number
 from autokd.optimizers.errors import OptimizerError
 from autokd.optimizers.registry import LASTING
 from autokd.searches.choices import BUDGET_SHARE, Choices
+from autokd.searches.own_code import own_optimizer, own_space
 from autokd.searches.problem import Problem
 from autokd.searches.study import GrowingStudy, quiet_optuna
 from autokd.searches.trial_record import TrialRecord
@@ -79,7 +80,8 @@ class Proposer:
             self._sampler = _sampler(problem, number)
         self._proposed_from.study.sampler = self._sampler
         given = self._start_points.get(number, {})
-        with self._proposed_from.asked() as trial:
+        own = own_optimizer(problem.config.optimizer.name, "proposes no trial")
+        with own, self._proposed_from.asked() as trial:
             values = _suggest(trial, problem.dimensions, given)
         return _repaired(problem, values, number)
 
@@ -99,7 +101,8 @@ class Proposer:
             return False
         if self._pruner is None or self._problem.config.optimizer.pruner not in LASTING:
             self._pruner = _pruner(self._problem)
-        return self._pruned_by.prunes(self._pruner, number)
+        with own_optimizer(self._problem.config.optimizer.pruner, "cannot tell whether to prune a trial"):
+            return self._pruned_by.prunes(self._pruner, number)
 
 
 def propose(problem: Problem, trial_records: Iterable[TrialRecord], number: int) -> dict[str, Value]:
@@ -193,7 +196,8 @@ def _repaired(problem: Problem, values: Mapping[str, Value], number: int) -> dic
     while True:
         rng = np.random.default_rng(derive(problem.config.seed, number, "fit"))
         try:
-            return space.fit(chosen, problem.budget_of(others), facts.input_shape, facts.classes, rng) | others
+            with own_space(problem.config):
+                return space.fit(chosen, problem.budget_of(others), facts.input_shape, facts.classes, rng) | others
         except BudgetError:
             if others.get(BUDGET_SHARE, 1.0) == 1.0:
                 return chosen | others  # nothing near fits: the trial's draw will say so

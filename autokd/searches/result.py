@@ -14,6 +14,8 @@ from autokd.database.errors import DatabaseGone
 from autokd.database.lease import Lease, request_stop
 from autokd.database.rows import SearchRow, SearchStatus
 from autokd.errors import AutoKDError, DepotError, DiskFullError, InputError, InterruptedSearchError, first_line
+from autokd.evaluation.context import TrainingContext
+from autokd.evaluation.precompute import check_teachers
 from autokd.export.card import Card
 from autokd.export.folder import write_folder
 from autokd.export.replacement import check_replaceable
@@ -23,6 +25,7 @@ from autokd.searches.comparison import describe_references
 from autokd.searches.controller import Controller
 from autokd.searches.dispatcher import Dispatcher
 from autokd.searches.manifest import describe_export, origin
+from autokd.searches.own_code import changed_code
 from autokd.searches.pace import with_full_length
 from autokd.searches.panel_stage import PanelStage
 from autokd.searches.problem import Problem
@@ -35,6 +38,7 @@ from autokd.searches.retry import reopen
 from autokd.searches.session import session
 from autokd.searches.students import TrainedStudent, as_asked_for, trained_students
 from autokd.searches.trial_record import TrialRecord, reference_records
+from autokd.teachers.process_cache import forget_teacher
 from autokd.teachers.registry import Teacher
 from search_spaces.design.budget import Budget
 from workers.base import Executor
@@ -74,7 +78,9 @@ class SearchResult(RecordedSearch):
         with self._session("resume", self._changed(config)) as (lease, dispatcher):
             search = dispatcher.store.search(self.name)
             dispatcher.on_change = lambda: self.reporter.searched(current_progress(dispatcher.store, search, self.home))
-            problem = PanelStage(dispatcher.store, lease, self.problem_of(search), dispatcher).run()
+            problem = self.problem_of(search)
+            self._check_teachers(problem.context)
+            problem = PanelStage(dispatcher.store, lease, problem, dispatcher).run()
             controller = self._controller(lease, dispatcher, problem)
             controller.run()
             progress = controller.record_end()
@@ -172,6 +178,7 @@ class SearchResult(RecordedSearch):
         with self._session("train", config, standing=standing) as (lease, dispatcher):
             store = dispatcher.store
             problem = self.problem_of(store.search(self.name))
+            self._check_teachers(problem.retraining_context)
             measured = teacher_on_test(problem, self.teacher)  # before hours of training, for it may not be found
             of_winners = [self.trial(family.trial) for family in ranked[: problem.config.final.families]]
             recorded = reference_records(store, lease.search_id)
@@ -244,6 +251,11 @@ class SearchResult(RecordedSearch):
             message = f"search {self.name!r} was interrupted: {first_line(error)}; `{self._again(verb)}` goes on."
             raise InterruptedSearchError(message) from None
 
+    def _check_teachers(self, context: TrainingContext) -> None:
+        """Raise unless data and teachers are those of the search, as workers find them: files may have changed."""
+        forget_teacher()
+        check_teachers(context, self.teacher)
+
     def _changed(self, config: SearchConfig | None) -> SearchConfig:
         """The configuration from now on, checked."""
         return self.config if config is None else checked_copy(config)
@@ -289,6 +301,9 @@ class SearchResult(RecordedSearch):
             with self.interruptible(verb), owned as (lease, dispatcher):
                 if self.teacher is not None:
                     dispatcher.teacher = self.teacher.to(pick_device(self.row.facts["device"]))
+                problem = self.problem
+                for line in changed_code(problem.config, problem.facts.sources):
+                    self.reporter.notify(line)
                 yield lease, dispatcher
         except DatabaseGone as error:
             raise InterruptedSearchError(

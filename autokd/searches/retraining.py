@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from autokd.data.registry import load_data
 from autokd.database.lease import Lease
 from autokd.database.reading import Reader
 from autokd.database.rows import EvaluationRow, Purpose, StudentRow, TrialRow
@@ -22,7 +21,7 @@ from autokd.searches.students import add_student
 from autokd.searches.tables import counted
 from autokd.searches.trial_record import TrialRecord
 from autokd.searches.under_way import HowFar, how_far
-from autokd.teachers.registry import Teacher, load_teacher
+from autokd.teachers.registry import Teacher
 from autokd.training.metrics import label_metrics
 from search_spaces.architecture.format import Architecture
 from search_spaces.design.budget import Budget
@@ -198,9 +197,9 @@ def teacher_on_test(problem: Problem, teacher: Teacher | None) -> dict[str, Any]
     """
     if problem.context.teacher.source is None and teacher is None:
         return {}
-    device = torch.device(problem.facts.device)
-    dataset = load_data(problem.config.data)
-    asked = (teacher or load_teacher(problem.context.teacher, device, dataset)).to(device)
+    context, device = problem.context, torch.device(problem.facts.device)
+    dataset = context.load_data()
+    asked = (teacher or context.load_teacher(0, dataset)).to(device)
     if not asked.knows("test"):
         return {}
     logits = asked.on_split(dataset, "test", device)

@@ -8,7 +8,7 @@ from autokd.data.dataset import Dataset
 from autokd.data.registry import load_data
 from autokd.teachers.registry import Teacher, load_teacher
 
-__all__ = ["cached_teacher", "forget_files"]
+__all__ = ["cached_teacher", "forget_files", "forget_teacher"]
 
 _loaded: dict[tuple[str, str, str], Teacher] = {}
 
@@ -16,6 +16,11 @@ _loaded: dict[tuple[str, str, str], Teacher] = {}
 def forget_files() -> None:
     """Forget data and teacher that this process loaded: a new search asks for what their files hold now."""
     load_data.cache_clear()
+    forget_teacher()
+
+
+def forget_teacher() -> None:
+    """Forget the teacher that this process loaded: its files may have changed."""
     _loaded.clear()
 
 

@@ -1,17 +1,14 @@
 """Teachers made from a configuration, or from a network and a configuration."""
 
-import hashlib
 import json
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
 from autokd.config.teacher import TeacherConfig
-from autokd.core.references import resolve
+from autokd.core.references import resolve, source_digest
 from autokd.data.dataset import Dataset
 from autokd.errors import InputError, first_line
 from autokd.teachers.factories.registry import check_factory, make_network, own_settings
@@ -160,12 +157,5 @@ def _settings(config: TeacherConfig) -> str:
     if config.probabilities:
         settings["probabilities"] = True
     if config.preprocess:
-        settings["preprocess_source"] = _source_digest(config.preprocess)
+        settings["preprocess_source"] = source_digest(config.preprocess, "teacher.preprocess")
     return f" {json.dumps(settings, sort_keys=True)}" if settings else ""
-
-
-def _source_digest(reference: str) -> str:
-    """SHA-256 of the file that defines a function, since the function may change under the same name."""
-    module = sys.modules.get(reference.partition(":")[0])
-    file = getattr(module, "__file__", None)
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""

@@ -75,3 +75,14 @@ def test_an_error_that_no_damage_explains_keeps_its_traceback(invoke, home: Path
     monkeypatch.setattr("autokd.cli.show.status", lambda result, output: 1 / 0)
     outcome = invoke("status", "digits", "--home", home)
     assert (outcome.code, outcome.err.splitlines()[0]) == (5, "Traceback (most recent call last):")
+
+
+def test_damage_of_another_search_explains_nothing(
+    invoke, tiny: tuple[str, ...], home: Path, monkeypatch: pytest.MonkeyPatch
+):
+    assert invoke("search", "digits", *tiny, "--set", "trials=1", "--name", "other", "--home", home).code == 0
+    damage(home, "UPDATE evaluations SET key = 'x' WHERE search_id = 1")
+    monkeypatch.setattr("autokd.cli.show.status", lambda result, output: 1 / 0)
+    damaged, other = (invoke("status", name, "--home", home) for name in ("digits", "other"))
+    assert (damaged.code, damaged.err.splitlines()[-1].startswith("autokd: row 1 of table evaluations")) == (2, True)
+    assert (other.code, other.err.splitlines()[0]) == (5, "Traceback (most recent call last):")

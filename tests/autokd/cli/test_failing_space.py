@@ -9,6 +9,7 @@ import pytest
 
 MODULE = """
 import itertools
+from optuna.pruners import NopPruner
 from optuna.samplers import RandomSampler
 from autokd.optimizers.errors import OptimizerError
 from search_spaces.errors import SpaceError
@@ -22,10 +23,22 @@ class Draw(Nago):
             raise SpaceError("This draw is refused.")
         return super().sample(parameters, *rest)
 
+class ForeignDraw(Nago):
+    def sample(self, parameters, *rest):
+        if next(calls) == 2:
+            raise ZeroDivisionError("by hand")
+        return super().sample(parameters, *rest)
+
 class Fit(Nago):
     def fit(self, parameters, *rest):
         if next(calls) == 2:  # after that of the checks and the first trial's
             raise SpaceError("No family is near.")
+        return super().fit(parameters, *rest)
+
+class ForeignFit(Nago):
+    def fit(self, parameters, *rest):
+        if next(calls) == 2:
+            raise ZeroDivisionError("by hand")
         return super().fit(parameters, *rest)
 
 class Sampler(RandomSampler):
@@ -33,6 +46,18 @@ class Sampler(RandomSampler):
         if trial.number == 1:
             raise OptimizerError("No point is feasible.")
         return {}
+
+class ForeignSampler(RandomSampler):
+    def sample_relative(self, study, trial, space):
+        if trial.number == 1:
+            raise ZeroDivisionError("by hand")
+        return {}
+
+class ForeignPruner(NopPruner):
+    def prune(self, study, trial):
+        if trial.number == 1:
+            raise ZeroDivisionError("by hand")
+        return False
 """
 
 
@@ -50,11 +75,21 @@ def search(invoke: Any, tiny: tuple[str, ...], tmp_path: Path) -> Any:
     return run
 
 
-def test_a_draw_that_is_refused_ends_its_trial(search: Any) -> None:
-    outcome, status = search("space.name='my_space:Draw'")
+@pytest.mark.parametrize(
+    ("space", "reason"),
+    [
+        ("Draw", "This draw is refused."),
+        (
+            "ForeignDraw",
+            "space 'my_space:ForeignDraw' draws no network: ZeroDivisionError: by hand; see its `blueprint`.",
+        ),
+    ],
+)
+def test_a_draw_that_is_refused_ends_its_trial(search: Any, space: str, reason: str) -> None:
+    outcome, status = search(f"space.name='my_space:{space}'")
     assert (outcome.code, outcome.err) == (0, "")
     assert (status["status"], status["failed"]) == ("finished", 1)
-    assert status["reasons"] == {"SpaceError: This draw is refused.": 1}
+    assert status["reasons"] == {f"SpaceError: {reason}": 1}
 
 
 @pytest.mark.parametrize(
@@ -62,6 +97,20 @@ def test_a_draw_that_is_refused_ends_its_trial(search: Any) -> None:
     [
         ("space.name='my_space:Fit'", "SpaceError: No family is near."),
         ("optimizer.name='my_space:Sampler'", "OptimizerError: No point is feasible."),
+        (
+            "space.name='my_space:ForeignFit'",
+            "SpaceError: space 'my_space:ForeignFit' draws no network: ZeroDivisionError: by hand; "
+            "see its `blueprint`.",
+        ),
+        (
+            "optimizer.name='my_space:ForeignSampler'",
+            "OptimizerError: 'my_space:ForeignSampler' proposes no trial: ZeroDivisionError: by hand.",
+        ),
+        (
+            "optimizer.pruner='my_space:ForeignPruner'",
+            "OptimizerError: 'my_space:ForeignPruner' cannot tell whether to prune a trial: ZeroDivisionError: "
+            "by hand.",
+        ),
     ],
 )
 def test_a_proposal_that_is_refused_ends_the_search_in_one_line(search: Any, change: str, message: str) -> None:

@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from autokd.config.schema import SearchConfig
 from autokd.config.toml import override_config
 from autokd.data.sources.arrays import save_npz
-from autokd.distillation import METHODS, Wrapper
+from autokd.distillation import METHODS, Outputs, Wrapper
+from autokd.distillation.base import BatchContext
+from autokd.distillation.methods.kd import KD
 from autokd.errors import InputError
 from autokd.searches.method_check import check_methods
 from autokd.searches.problem import Problem
@@ -82,3 +84,29 @@ def test_a_method_that_cannot_work_with_the_shapes_is_told_before_the_search(
     problem = problem_of(config, "teacher={floor=0.0}", "distillation={method='at'}", teacher=teacher)
     with pytest.raises(InputError, match="method 'at'"):
         check_methods(problem, typical_students(problem), teacher)
+
+
+class Vector(KD):
+    def teacher_loss(self, student: Outputs, teacher: Outputs, context: BatchContext) -> Tensor:
+        return super().teacher_loss(student, teacher, context).expand(1)
+
+
+class Nothing(KD):
+    def teacher_loss(self, student: Outputs, teacher: Outputs, context: BatchContext) -> Tensor:
+        return None  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (Vector, r"its loss must be a tensor of no dimensions, but has the shape \(1,\)"),
+        (Nothing, "cannot be used here: TypeError: unsupported operand"),
+    ],
+)
+def test_a_loss_of_ones_own_that_is_no_number_is_told_before_the_search(
+    config: SearchConfig, problem_of: Callable[..., Problem], kind: type[KD], message: str
+):
+    name = f"{kind.__module__}:{kind.__name__}"
+    problem = problem_of(config, f"distillation={{method='{name}'}}")
+    with pytest.raises(InputError, match=f"distillation method '{name}'.*{message}"):
+        check_methods(problem, typical_students(problem))

@@ -166,7 +166,7 @@ def test_stored_views_of_an_assistant_whose_code_changed_since_are_refused(
     network = small_teachers.pixels()
     monkeypatch.setattr(small_teachers, "pixels", lambda: Louder(*network.children()))
     forget_files()
-    with pytest.raises(InputError, match=r"outputs of assistant 'pixels' in .* not its code\. Remove that folder"):
+    with pytest.raises(InputError, match=r"outputs of assistant 'pixels' in .* not its code\. Bring that back"):
         check_storage(problem)
 
 

@@ -39,6 +39,7 @@ from autokd.teachers.preparation import Preparation
 from autokd.teachers.registry import Teacher, load_teacher
 from search_spaces.architecture.cost import cost
 from search_spaces.design.budget import Budget
+from search_spaces.errors import SpaceError
 
 SPACES = {"names": ["nago", "blocks"], "ranges": {"nago.width": 64}}
 
@@ -99,7 +100,7 @@ def test_what_a_space_of_ones_own_raises_is_one_line(
     monkeypatch.syspath_prepend(tmp_path)
     changed = override_config(config, [f"space={{name='odd_spaces:{name}'}}"])
     with pytest.raises(
-        InputError, match=rf"^space 'odd_spaces:{name}' draws no network: {reason}; see its `blueprint`"
+        SpaceError, match=rf"^space 'odd_spaces:{name}' draws no network: {reason}; see its `blueprint`"
     ):
         survey(Problem(changed, find_facts(changed), tmp_path))
 
@@ -365,7 +366,7 @@ def test_outputs_that_were_stored_before_the_teachers_code_changed_are_refused(
     check_storage(problem, after)
     precompute_outputs(problem.context, OutputsKey(0, part="validation"), before)
     check_storage(problem, before)
-    with pytest.raises(InputError, match=r"its weights are the same, but not its code\. Remove that folder"):
+    with pytest.raises(InputError, match=r"its weights are the same, but not its code\. Bring that back"):
         check_storage(problem, after)
 
 
