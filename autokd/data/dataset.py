@@ -113,7 +113,7 @@ class Dataset:
     def __post_init__(self) -> None:
         if broken := [name for name in self.class_names if not _is_text(name)]:
             raise InputError(f"data {self.name}: the class name {broken[0]!r} is no UTF-8: rename it.")
-        if self.classes == 1:
+        if self.classes == 1 and all((split.labels >= 0).all() for split in self.splits.values()):
             raise InputError(f"data {self.name}: there is one class, {self.class_names[0]}, but nothing to tell apart.")
         for name, split in self.splits.items():
             if not len(split):

@@ -134,7 +134,8 @@ def missing_outputs(context: TrainingContext, shapes: OutputShapes | None = None
 def check_teachers(context: TrainingContext, teacher: Teacher | None = None) -> None:
     """Check that data and teachers are those of the search, and what is stored of a teacher is what it returns.
 
-    A teacher of the same weights may have other code now. An object is taken for granted where it is not given.
+    A teacher of the same weights may have other code now. An object is taken for granted where it is not given, and an
+    assistant whose code is ours until it is asked.
 
     Args:
         context: How the search trains.
@@ -144,7 +145,8 @@ def check_teachers(context: TrainingContext, teacher: Teacher | None = None) -> 
         InputError: If data or a teacher are gone, another one, or have other code.
     """
     dataset = context.load_data()
-    for number in (*range(1 + len(context.further_digests)), *context.assistants):
+    foreign = [number for number in context.assistants if context.made_from(number)[0].factory]
+    for number in (*range(1 + len(context.further_digests)), *foreign):
         is_given = number == 0 and (teacher is not None or context.teacher.source is None)
         asked = teacher if is_given else context.load_teacher(number, dataset)
         if (

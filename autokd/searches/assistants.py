@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from torch import Tensor
 
-from autokd.config.panel import AssistantConfig, PanelConfig
+from autokd.config.panel import TEACHER, AssistantConfig, PanelConfig
 from autokd.config.ranges import PlainValue
 from autokd.core.seeds import derive
 from autokd.distillation.panels.weights import panel_weights
@@ -22,9 +22,56 @@ from search_spaces.architecture.layers import Shape
 from search_spaces.design.registry import space
 from search_spaces.errors import BudgetError, SpaceError
 
-__all__ = ["distillation_of", "draw_assistant", "drawn_in", "measured", "weighed"]
+__all__ = [
+    "Route",
+    "distillation_of",
+    "draw_assistant",
+    "drawn_in",
+    "measured",
+    "outputs_read",
+    "routes",
+    "weighed",
+]
+
+Route = tuple[str, ...]
 
 TRIES = 20  # families that are drawn at random until one fits the limits of an assistant
+
+
+def routes(section: PanelConfig, before: Sequence[str]) -> list[Route]:
+    """From whom an assistant learns in each of its trainings: the networks that teach it at once.
+
+    With the path "best" the most accurate way to every assistant before is known, so trying each of them as the last
+    step finds the best of all chains, with K (K + 1) / 2 trainings for K assistants.
+
+    Args:
+        section: The section `[panel]`.
+        before: Names of the assistants before it, from the largest on.
+    """
+    networks = [TEACHER, *before]
+    if section.path == "chain":
+        return [(networks[-1],)]
+    return [tuple(networks)] if section.path == "dense" else [(name,) for name in networks]
+
+
+def outputs_read(problem: Problem) -> set[tuple[str, str]]:
+    """Digest of each network whose stored outputs trainings of assistants read, with the names of views and splits."""
+    section, known, full = problem.config.panel, problem.facts.panel, problem.retraining_context
+    if section is None or known is None:
+        return set()
+    names = [each.name for each in section.assistants]
+    digests = {TEACHER: full.teacher_digest} | {each.name: each.digest for each in known.assistants}
+    training = full.training.model_copy(update={"rungs": (section.epochs,)})
+    alone = replace(full, training=training, further_digests=(), pruned=None, panel=None, is_tested=False)
+    read = {key.name for key in alone.outputs_needed}
+    views = read - {"validation"}
+    found = set[tuple[str, str]]()
+    for assistant in known.assistants:
+        ways = routes(section, names[: names.index(assistant.name)]) if assistant.key is not None else ()
+        for first, *others in ways:
+            found.update((digests[first], name) for name in read)
+            found.update((digests[other], name) for other in others for name in views)
+    return found
 
 
 def draw_assistant(

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from autokd.database.rows import EvaluationTotals, SearchRow
+from autokd.searches.assistants import outputs_read
 from autokd.searches.problem import Problem
 from autokd.searches.students import TrainedStudent
 
@@ -76,10 +77,11 @@ def search_cost(problem: Problem, totals: EvaluationTotals) -> Figures:
     seconds = [*(each["seconds"] for each in rounds), *(each.seconds for each in assistants)]
     n_images = [*(each["images"] for each in rounds), *(each.images for each in assistants)]
     images, live, stored = totals.images, totals.live_teacher_images, stored_images(problem, totals.n_tested > 0)
+    live_assistants = sum(each.live_teacher_images for each in assistants)
     return {
         "worker_seconds": totals.seconds + sum(seconds),
         "images": None if images is None else images + sum(n_images),
-        "teacher_images": None if live is None or stored is None else live + stored,
+        "teacher_images": None if live is None or stored is None else live + live_assistants + stored,
     }
 
 
@@ -92,11 +94,12 @@ def stored_images(problem: Problem, has_final: bool) -> int | None:
             or of fewer views, by now.
     """
     contexts = [problem.context, *([problem.retraining_context] if has_final else [])]
-    keys = {key for context in contexts for key in context.outputs_needed}
+    needed = {(context.digest(key.teacher), key.name) for context in contexts for key in context.outputs_needed}
     samples = problem.facts.samples
     if not samples:
         return None
-    return max(problem.facts.stored_images, sum(samples["train" if key.view is not None else key.part] for key in keys))
+    stored = sum(samples.get(name, samples["train"]) for _, name in needed | outputs_read(problem))
+    return max(problem.facts.stored_images, stored)
 
 
 def _effectiveness(student: Mapping[str, Any], teacher: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,6 +25,8 @@ class AssistantFacts:
         key: Key of the training that was kept; None if it was given.
         seconds: Time that its trainings took in their workers.
         images: Number of images of these trainings.
+        live_teacher_images: Number of images for which these ran a teacher instead of reading its stored outputs; 0 in
+            searches of earlier versions.
     """
 
     name: str
@@ -37,6 +39,7 @@ class AssistantFacts:
     key: str | None = None
     seconds: float = 0.0
     images: float = 0.0
+    live_teacher_images: float = 0.0
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "AssistantFacts":

@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass, replace
 import torch
 
 from autokd.config.panel import TEACHER, AssistantConfig, PanelConfig
-from autokd.core.depot import Depot
 from autokd.core.files import write_atomically
 from autokd.core.seeds import derive
 from autokd.data.dataset import Dataset
@@ -20,22 +19,21 @@ from autokd.data.registry import load_data
 from autokd.database.lease import Lease
 from autokd.database.store import Store
 from autokd.distillation import make_method
+from autokd.errors import AutoKDError
 from autokd.evaluation.context import TrainingContext
-from autokd.evaluation.task import EvaluationResult, EvaluationTask, checkpoints, weights_file
-from autokd.searches.assistants import distillation_of, drawn_in, measured, weighed
+from autokd.evaluation.task import EvaluationResult, EvaluationTask, weights_file
+from autokd.searches.assistants import Route, distillation_of, drawn_in, measured, routes, weighed
 from autokd.searches.dispatcher import Dispatcher
 from autokd.searches.panel_facts import AssistantFacts, PanelFacts
 from autokd.searches.problem import Problem
-from autokd.searches.retention import remove_files
+from autokd.searches.retention import remove_files, surplus_of_assistants
 from autokd.searches.tables import count, counted, duration, panel_lines, percent
 from autokd.teachers.panel import Panel
 from autokd.teachers.registry import Teacher, load_teacher
 from search_spaces.architecture.cost import cost
 from search_spaces.architecture.format import Architecture
 
-__all__ = ["PanelStage", "routes"]
-
-Route = tuple[str, ...]
+__all__ = ["PanelStage"]
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ class PanelStage:
 
         Raises:
             InputError: If data or teacher are gone, or the disk has no room.
-            AutoKDError: If an assistant cannot be trained.
+            AutoKDError: If an assistant cannot be trained, or one whose files are gone would be another one now.
         """
         problem, section = self.problem, self.problem.config.panel
         if section is None or problem.methods.first_with_panel is None:
@@ -67,6 +65,10 @@ class PanelStage:
         for assistant in section.assistants:
             if assistant.name not in _known(problem):
                 problem = self._with_assistant(problem, section, assistant)
+            elif not self._is_there(problem, assistant):
+                self._train_again(problem, section, assistant)
+        keys = [each.key for each in _known(problem).values() if each.key is not None]
+        remove_files(surplus_of_assistants(problem.panel_folder, keys, problem.depot), problem.depot)
         if problem.methods.weighs_panel and not _panel(problem).weights:
             problem = self._with_weights(problem)
         return problem
@@ -90,12 +92,37 @@ class PanelStage:
             tried={_named(way): _accuracy(result) for way, result in zip(ways, results, strict=True)},
             seconds=sum(result.seconds for result in results),
             images=sum(result.metrics["images"] for result in results),
+            live_teacher_images=sum(result.metrics["live_teacher_images"] for result in results),
         )
         together = sorted((*_known(problem).values(), facts), key=lambda each: names.index(each.name))
         problem = self._recorded(problem, PanelFacts(tuple(together)), facts)
-        _tidy(tasks, tasks[chosen], problem.depot)
         self.dispatcher.on_notify(_result_line(facts))
         return problem
+
+    def _is_there(self, problem: Problem, assistant: AssistantConfig) -> bool:
+        """Whether the files of an assistant that was trained here are, perhaps only at the depot; or it was given."""
+        key = _known(problem)[assistant.name].key
+        if key is None:
+            return True
+        weights = weights_file(problem.panel_folder, key)
+        if problem.depot is not None and not weights.exists():
+            problem.depot.fetch(weights.parent, changing=False)
+        return weights.exists() and problem.assistant_file(assistant.name).exists()
+
+    def _train_again(self, problem: Problem, section: PanelConfig, assistant: AssistantConfig) -> None:
+        """Train an assistant again whose files are gone, as it was trained."""
+        known = _known(problem)[assistant.name]
+        self.dispatcher.on_notify(f"assistant {known.name}: its files are gone, so it is trained again")
+        task = self._task(problem, section, assistant, self._drawn(problem, assistant), known.learnt_from)
+        if task.key == known.key:
+            self.dispatcher.prepare(task.context)
+            self.dispatcher.evaluated([task], f"assistant {known.name!r} cannot be trained again")
+            network = load_teacher(problem.trained_assistant(known.name, task.key), self._device)
+        if task.key != known.key or network.digest != known.digest:
+            raise AutoKDError(
+                f"assistant {known.name!r}: its files in {problem.panel_folder} are gone, and its training now gives "
+                "another network: bring them back, or begin a new search."
+            )
 
     def _with_weights(self, problem: Problem) -> Problem:
         dataset = load_data(problem.config.data)
@@ -197,22 +224,6 @@ class PanelStage:
             self.store.set_status(self.lease, "running", {"panel": asdict(panel)})
 
 
-def routes(section: PanelConfig, before: Sequence[str]) -> list[Route]:
-    """From whom an assistant learns in each of its trainings: the networks that teach it at once.
-
-    With the path "best" the most accurate way to every assistant before is known, so trying each of them as the last
-    step finds the best of all chains, with K (K + 1) / 2 trainings for K assistants.
-
-    Args:
-        section: The section `[panel]`.
-        before: Names of the assistants before it, from the largest on.
-    """
-    networks = [TEACHER, *before]
-    if section.path == "chain":
-        return [(networks[-1],)]
-    return [tuple(networks)] if section.path == "dense" else [(name,) for name in networks]
-
-
 def _panel(problem: Problem) -> PanelFacts:
     """What is known of the panel so far."""
     return problem.facts.panel or PanelFacts()
@@ -221,14 +232,6 @@ def _panel(problem: Problem) -> PanelFacts:
 def _known(problem: Problem) -> dict[str, AssistantFacts]:
     """The assistants that are there, by name."""
     return {each.name: each for each in _panel(problem).assistants}
-
-
-def _tidy(tasks: Sequence[EvaluationTask], kept: EvaluationTask, depot: Depot | None) -> None:
-    """Remove what trainings that have ended do not need, and the weights of those that were not kept."""
-    for task in tasks:
-        remove_files(checkpoints(task.folder, task.key), depot)
-        if task.key != kept.key:
-            remove_files([weights_file(task.folder, task.key)], depot)
 
 
 def _accuracy(result: EvaluationResult) -> float:

@@ -31,7 +31,7 @@ from autokd.evaluation.task import checkpoints, weights_file
 from autokd.searches.problem import Problem
 from autokd.searches.trial_record import TrialRecord, each_record, reference_records
 
-__all__ = ["Retention", "Surplus", "find_surplus", "remove_files", "remove_surplus"]
+__all__ = ["Retention", "Surplus", "find_surplus", "remove_files", "remove_surplus", "surplus_of_assistants"]
 
 ENDED = ("complete", "pruned")  # states of trials that never go on
 _TRAJECTORY = re.compile(r"[0-9a-f]{24}")
@@ -100,7 +100,7 @@ def find_surplus(store: Reader, search_id: int, retention: Retention) -> Surplus
         retention: That of the search; it knows the ended trials afterwards.
     """
     finished, unfinished = _ours(retention.folder)
-    finished += sorted(_in_depot(retention) - set(finished))
+    finished += sorted(_in_depot(retention.folder, retention.depot) - set(finished))
     records = chain(each_record(store, search_id, architectures=False), reference_records(store, search_id))
     needless, surplus = retention.end(record for record in records if record.trial.state in ENDED)
     trained = (row.key for row in store.evaluations(search_id, "final") if row.state == "complete")
@@ -123,6 +123,19 @@ def remove_surplus(store: Reader, search_id: int, retention: Retention) -> None:
     """
     for files in find_surplus(store, search_id, retention):
         remove_files(files, retention.depot)
+
+
+def surplus_of_assistants(folder: Path, keys: Iterable[str], depot: Depot | None = None) -> list[Path]:
+    """Checkpoints and weights of the trainings of assistants that are not kept, once all assistants are trained.
+
+    Args:
+        folder: Folder of the files of assistants.
+        keys: Keys of the trainings that were kept.
+        depot: The same files at a URL, where workers do not see the folder.
+    """
+    kept = {weights_file(folder, key) for key in keys}
+    there = {*_ours(folder)[0], *_in_depot(folder, depot)} - kept
+    return sorted(file for file in there if file.name.startswith(("checkpoint", "best", "weights")))
 
 
 def remove_files(files: Iterable[Path], depot: Depot | None) -> None:
@@ -193,9 +206,9 @@ def _ours(folder: Path) -> tuple[list[Path], list[Path]]:
     return finished, unfinished
 
 
-def _in_depot(retention: Retention) -> set[Path]:
+def _in_depot(folder: Path, depot: Depot | None) -> set[Path]:
     """Files that evaluations have left in the depot."""
-    there = {} if retention.depot is None else retention.depot.sizes(retention.folder)
+    there = {} if depot is None else depot.sizes(folder)
     return {file for file in there if _TRAJECTORY.fullmatch(file.parent.name) and _OURS.fullmatch(file.name)}
 
 

@@ -38,7 +38,8 @@ def measure_times(events: Iterable[EventRow], final: Collection[int] = (), data:
     """Times of a search: each event ends a piece of work that began with the event before.
 
     Since the clock may be set meanwhile, events of `OWN_PARTS` say themselves what they took, in seconds; only in
-    searches of earlier versions it is the time since the event before.
+    searches of earlier versions it is the time since the event before. What a session had begun of them when it was
+    interrupted counts with the event that ends it later.
 
     Args:
         events: All events of the search, in order.
@@ -47,21 +48,28 @@ def measure_times(events: Iterable[EventRow], final: Collection[int] = (), data:
     """
     seconds = {"assistants": 0.0, "teacher_outputs": 0.0, "search": 0.0, "training": 0.0}
     phase, before, worked = "search", None, 0.0  # in this session, seconds
+    is_prepared, unfinished, newest = False, 0.0, "teacher_outputs"
     for event in events:
         if event.kind == "lease_acquired":  # a session begins; nobody worked before it
-            seconds[phase] += worked
+            if is_prepared:
+                seconds[phase] += worked
+            else:
+                unfinished += worked
             phase, before, worked = "search", event.at, 0.0
             continue
+        is_prepared = is_prepared or event.kind == "trial_opened"
         if _is_final(event.payload, final):
             phase = "training"
         if before is not None:
             took = _between(before, event.at)
             if part := OWN_PARTS.get(event.kind):
-                seconds[part] += event.payload.get("seconds", took)
+                seconds[part] += event.payload.get("seconds", took) + unfinished
+                unfinished, newest = 0.0, part
             else:
                 worked += took
             before = event.at
     seconds[phase] += worked
+    seconds[newest] += unfinished
     return Times(data, **{part: round(each, 3) for part, each in seconds.items()})
 
 

@@ -62,10 +62,10 @@ ORDER = {
     "autokd.searches": (
         "lengths earlier own_code panel_facts facts workspace data_from_python trial_record part method_choice "
         "references under_way times progress tables event_lines study choices warm_start_source problem retention "
-        "reporter recall printer proposals state families flatness stopping students comparison axes remarks pareto "
-        "bottleneck dispatcher session controller asking pace speed manifest assistants panel_check method_check "
-        "preflight panel_stage retraining retry deletion garbage backup recorded result findings watching api "
-        "damage doctor"
+        "reporter recall printer proposals state families flatness stopping students comparison assistants axes "
+        "remarks pareto bottleneck dispatcher session controller asking pace speed manifest panel_check method_check "
+        "preflight panel_stage retraining retry deletion garbage backup recorded result findings watching api damage "
+        "doctor"
     ),
     "autokd.analysis": (
         "rung_correlations plain_values status_facts trial_facts evidence scales style history correlation importances "

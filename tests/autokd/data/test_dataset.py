@@ -186,6 +186,9 @@ def test_a_data_set_rejects_splits_of_different_shapes(dataset: Dataset, make_da
         replace(dataset, class_names=("a", "caf\udce9", "c"))
     with pytest.raises(InputError, match=r"data tiny: there is one class, cat, but nothing to tell apart"):
         replace(dataset, class_names=("cat",))
+    signed = Split(dataset.train.images, -(torch.arange(len(dataset.train)) % 2))
+    with pytest.raises(InputError, match=r"train labels must be 0\.\.0, but got -1\.\.0"):
+        replace(dataset, train=signed, class_names=("cat",))
     with pytest.raises(InputError, match=r"train labels must be 0\.\.1, but got 0\.\.2"):
         replace(dataset, class_names=("one", "two"))
 

@@ -1,6 +1,7 @@
 """Assistants that the workers train before the first trial."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -20,17 +21,20 @@ from autokd.database.lease import acquire
 from autokd.database.outages import Patience
 from autokd.database.store import Store
 from autokd.distillation import Ensemble, Outputs
-from autokd.errors import InputError, InterruptedSearchError
+from autokd.errors import AutoKDError, InputError, InterruptedSearchError
 from autokd.evaluation.evaluate import evaluate
-from autokd.evaluation.task import EvaluationResult, EvaluationTask
+from autokd.evaluation.task import EvaluationResult, EvaluationTask, weights_file
 from autokd.searches import api
+from autokd.searches.assistants import routes
 from autokd.searches.findings import Findings
+from autokd.searches.garbage import collect_garbage
 from autokd.searches.manifest import describe_export
 from autokd.searches.panel_facts import PanelFacts, panel_json
-from autokd.searches.panel_stage import PanelStage, routes
-from autokd.searches.reporter import SILENT
+from autokd.searches.panel_stage import PanelStage
+from autokd.searches.reporter import SILENT, Silent
 from autokd.searches.result import SearchResult
 from autokd.searches.students import TrainedStudent
+from autokd.teachers.outputs.cache import TeacherCache
 from autokd.teachers.registry import load_teacher
 
 CPU = torch.device("cpu")
@@ -267,3 +271,79 @@ def test_a_searched_path_says_which_assistants_teach(tmp_path: Path) -> None:
         assert tuple(each.name for each in shown.assistants) == names
         taught.add(names)
     assert len(taught) > 1
+
+
+@pytest.mark.slow  # trains networks
+@pytest.mark.parametrize("path", ["best", "dense"])
+def test_images_that_teachers_got_for_trainings_of_assistants_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    wanted, stored = config(MIDDLE, SMALL, path=path, epochs=2), dict[tuple[Path, str], int]()
+    wanted = wanted.model_copy(update={"final": wanted.final.model_copy(update={"views": 2})})
+    write = TeacherCache.write
+
+    def counting(cache: TeacherCache, name: str, outputs: Any, n_samples: int, *further: Any) -> None:
+        stored[cache.folder, name] = n_samples
+        write(cache, name, outputs, n_samples, *further)
+
+    monkeypatch.setattr(TeacherCache, "write", counting)
+    result = searched(wanted, tmp_path)
+    assert len({folder for folder, _ in stored}) == 3  # of the teacher and of both assistants
+    assert result.search_cost["teacher_images"] == sum(stored.values())
+
+
+@pytest.mark.slow  # trains networks
+def test_an_assistant_whose_files_are_gone_is_trained_again(tmp_path: Path) -> None:
+    result = searched(config(MIDDLE, SMALL), tmp_path)
+    before, folder = panel_of(result), result.problem.panel_folder
+    weights = [weights_file(folder, str(each.key)) for each in before.assistants]
+    assert all(file.exists() for file in weights)
+    more = result.config.model_copy(update={"trials": 2})
+    shutil.rmtree(folder)
+    shutil.rmtree(tmp_path / "teachers")
+    heard = list[str]()
+
+    class Listening(Silent):
+        def notify(self, line: str) -> None:
+            heard.append(line)
+
+    again = api.find("first", tmp_path, Listening()).resume(more)
+    assert panel_of(again) == before
+    assert again.progress.complete == 2
+    assert all(file.exists() for file in weights)
+    gone = "its files are gone, so it is trained again"
+    assert [line for line in heard if gone in line] == [f"assistant {name}: {gone}" for name in ("middle", "small")]
+
+
+@pytest.mark.slow  # trains networks
+def test_an_assistant_that_cannot_be_made_as_it_was_ends_the_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = searched(config(MIDDLE), tmp_path)
+    (known,) = panel_of(result).assistants
+    weights_file(result.problem.panel_folder, str(known.key)).unlink()
+    other = replace(known, digest="0" * 64)
+    monkeypatch.setattr("autokd.searches.panel_stage._known", lambda problem: {other.name: other})
+    with pytest.raises(AutoKDError, match=r"^assistant 'middle': its files in .* gives another network: bring them"):
+        result.resume(result.config.model_copy(update={"trials": 2}))
+
+
+@pytest.mark.slow  # trains networks
+def test_what_a_kill_leaves_of_trainings_of_assistants_is_removed(tmp_path: Path) -> None:
+    result = searched(config(MIDDLE), tmp_path)
+    folder = result.problem.panel_folder
+    (kept,) = (weights_file(folder, str(each.key)) for each in panel_of(result).assistants)
+    left = [folder / ("0" * 24) / "weights-0.safetensors", kept.with_name("checkpoint.safetensors")]
+
+    def leave() -> None:
+        for file in left:
+            file.parent.mkdir(exist_ok=True)
+            file.write_bytes(b"left")
+
+    leave()
+    collected = collect_garbage(result.home, ["first"])
+    assert [each.files for each in collected if each.kind == "trainings of assistants"] == [tuple(left)]
+    leave()
+    result.resume(result.config.model_copy(update={"trials": 2}))
+    assert not any(file.exists() for file in left)
+    assert kept.exists()

@@ -121,3 +121,23 @@ def test_the_outline_of_the_events_tells_the_times_of_all(make_problem, make_sto
         part: seconds if seconds is None else pytest.approx(seconds, abs=2e-3) for part, seconds in expected.items()
     }
     assert prepared_seconds(outline) == prepared_seconds(events)
+
+
+def test_what_an_interrupted_session_had_begun_before_the_search_is_no_search() -> None:
+    begun: tuple[Moment, ...] = (
+        (0, "search_created", {}),
+        (1, "lease_acquired", {}),
+        (2, "status_changed", {}),
+        (32, "teacher", {"missing": 0}),
+        (82, "status_changed", {}),  # 50 s of an assistant's training, which is interrupted
+        (82, "lease_released", {}),
+        (500, "lease_acquired", {}),
+        (501, "status_changed", {}),
+        (531, "assistant", {"name": "middle", "seconds": 30.0}),
+    )
+    whole = history(*begun, (532, "trial_opened", {}), (632, "evaluation_finished", {}))
+    assert measure_times(whole) == Times(
+        data=None, assistants=1 + 50 + 30, teacher_outputs=30, search=1 + 1 + 100, training=0
+    )
+    assert prepared_seconds(whole) == prepared_seconds(history(*begun)) == 111
+    assert measure_times(history(*begun[:7])).search == 0
