@@ -14,10 +14,12 @@ TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 search: install data
 	@recipe=$$($(BIN)/python -m autokd.recipes.runnable $(RECIPE)) && $(BIN)/autokd search $$recipe --export exported/$$recipe --force
 
+# Bytecode is written even where the environment says not to: the tests start some hundred processes.
 test: install data docs
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m compileall -q autokd search_spaces workers
 	$(TESTS) -n 2 --dist worksteal
 
 docs: install
