@@ -14,7 +14,6 @@ from autokd.database.errors import DatabaseGone
 from autokd.database.lease import Lease, request_stop
 from autokd.database.rows import SearchRow, SearchStatus
 from autokd.errors import AutoKDError, DepotError, DiskFullError, InputError, InterruptedSearchError, first_line
-from autokd.evaluation.context import TrainingContext
 from autokd.evaluation.precompute import check_teachers
 from autokd.export.card import Card
 from autokd.export.folder import write_folder
@@ -79,7 +78,7 @@ class SearchResult(RecordedSearch):
             search = dispatcher.store.search(self.name)
             dispatcher.on_change = lambda: self.reporter.searched(current_progress(dispatcher.store, search, self.home))
             problem = self.problem_of(search)
-            self._check_teachers(problem.context)
+            check_teachers(problem.context, self.teacher)
             problem = PanelStage(dispatcher.store, lease, problem, dispatcher).run()
             controller = self._controller(lease, dispatcher, problem)
             controller.run()
@@ -178,7 +177,8 @@ class SearchResult(RecordedSearch):
         with self._session("train", config, standing=standing) as (lease, dispatcher):
             store = dispatcher.store
             problem = self.problem_of(store.search(self.name))
-            self._check_teachers(problem.retraining_context)
+            forget_teacher()  # its files may be gone, or others, since this process began the search
+            check_teachers(problem.retraining_context, self.teacher)
             measured = teacher_on_test(problem, self.teacher)  # before hours of training, for it may not be found
             of_winners = [self.trial(family.trial) for family in ranked[: problem.config.final.families]]
             recorded = reference_records(store, lease.search_id)
@@ -250,11 +250,6 @@ class SearchResult(RecordedSearch):
         except (DiskFullError, DepotError, EngineLost) as error:
             message = f"search {self.name!r} was interrupted: {first_line(error)}; `{self._again(verb)}` goes on."
             raise InterruptedSearchError(message) from None
-
-    def _check_teachers(self, context: TrainingContext) -> None:
-        """Raise unless data and teachers are those of the search, as workers find them: files may have changed."""
-        forget_teacher()
-        check_teachers(context, self.teacher)
 
     def _changed(self, config: SearchConfig | None) -> SearchConfig:
         """The configuration from now on, checked."""

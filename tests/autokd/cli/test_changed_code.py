@@ -9,6 +9,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from autokd.recipes import teachers
+from autokd.teachers.process_cache import forget_files
 
 WEIGHTS = Path(teachers.__file__).with_name("digits.safetensors")
 TEACHER = """
@@ -45,11 +46,12 @@ Search = Callable[..., Any]
 
 @pytest.fixture
 def write() -> Callable[[str, str], None]:
-    """Writes a module of the user's, and forgets what was imported from it, as another process would."""
+    """Writes a module of the user's, and forgets what was made from it, as another process would."""
 
     def write(name: str, text: str) -> None:
         Path(f"{name}.py").write_text(text)
         sys.modules.pop(name, None)
+        forget_files()
 
     return write
 
