@@ -11,9 +11,14 @@ from autokd.analysis.style import BLUE, GREY, INK, ORANGE, explain, head
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["draw_importances"]
+__all__ = ["draw_importances", "share_text"]
 
 MOST_BARS = 12
+
+
+def share_text(share: float) -> str:
+    """A share of the variance, in per cent."""
+    return f"{100 * share:.0f} %" if share >= 0.005 else "< 1 %"
 
 
 def draw_importances(axes: "Axes", shown: Evidence) -> None:
@@ -28,7 +33,7 @@ def draw_importances(axes: "Axes", shown: Evidence) -> None:
     colours = [ours.get(name, GREY) for name in bars]
     shares = [100 * share for share in bars.values()]
     drawn = axes.barh(range(len(bars)), shares, color=colours, height=0.7)
-    axes.bar_label(drawn, [f"{share:.0f} %" if share >= 0.5 else "< 1 %" for share in shares], padding=3, color=INK)
+    axes.bar_label(drawn, list(map(share_text, bars.values())), padding=3, color=INK)
     axes.set_yticks(range(len(bars)), [short(name) for name in bars], parse_math=False)
     axes.invert_yaxis()
     axes.set_xlim(0, max(shares) * 1.15)

@@ -66,15 +66,15 @@ def _heights(
 ) -> Array:
     """Draw the axis of a dimension, and return the heights of values on it, from 0 to 1."""
     own, distribution = axes.twinx(), shown.dimensions[name].distribution
+    own.spines[["top", "right", "bottom"]].set_visible(False)
+    own.spines["left"].set_position(("data", position))  # which makes new ticks, as the next line does
+    own.yaxis.set_ticks_position("left")
     places = label_values(own.yaxis, distribution, values, rng)
     if not isinstance(distribution, CategoricalDistribution):
         low, high = float(places.min()), float(places.max())
         room = ROOM * (high - low) or 0.5
         own.set_ylim(low - room, high + room)
     low, high = own.get_ylim()
-    own.spines[["top", "right", "bottom"]].set_visible(False)
-    own.spines["left"].set_position(("data", position))
-    own.yaxis.set_ticks_position("left")
     own.tick_params(axis="y", labelsize=8)
     heights: Array = (places - low) / (high - low)
     return heights

@@ -17,6 +17,7 @@ from autokd.analysis.templating import environment
 from autokd.config.objectives import AGAINST, Against
 from autokd.data.dataset import describe
 from autokd.searches.findings import Findings
+from autokd.searches.references import reference_title
 from autokd.searches.tables import counted, percent, tightest_limit
 from search_spaces.architecture.format import Architecture
 from search_spaces.drawing.picture import render
@@ -200,7 +201,8 @@ def _networks(findings: Findings) -> Iterator[_Network]:
     yield _Network("teacher", None, None, facts.teacher_cost.to_dict(), facts.teacher_metrics, test.get("accuracy"))
     for student in (findings.student, *findings.references):
         costs = {cost: student.cost(cost) for cost in COSTS}
-        name, trial = student.trial.reference or "student", student.trial.reference or student.trial.number
+        is_reference, trial = student.trial.reference, student.trial.reference or student.trial.number
+        name = reference_title(student.trial, findings.student.trial.number) if is_reference else "student"
         test_accuracy = student.metrics.get("test_accuracy")
         yield _Network(name, trial, student.evaluation.epochs, costs, student.metrics, test_accuracy)
 

@@ -119,7 +119,8 @@ def _draw_methods(axes: "Axes", shown: Evidence) -> None:
     for row, (_, means) in enumerate(rows):
         places = accuracy_places(means)
         axes.scatter(places, row + jitter(len(means), rng), s=24, color=BLUE, alpha=0.65, linewidths=0)
-        median = axes.plot([np.median(places)] * 2, [row - 0.32, row + 0.32], color=VERMILION, linewidth=2.2)
+        middle = float(accuracy_places([float(np.median(means))])[0])
+        median = axes.plot([middle] * 2, [row - 0.32, row + 0.32], color=VERMILION, linewidth=2.2)
         median[0].set_label("median" if row == 0 else "")
     labels = [f"{short(name)} ({len(means)})" for name, means in rows]
     axes.set_yticks(range(len(rows)), labels, parse_math=False)

@@ -14,6 +14,7 @@ from autokd.cli.within import call_to_train, option
 from autokd.export.verification import Verification
 from autokd.searches.axes import three_axes
 from autokd.searches.findings import Findings, student_json
+from autokd.searches.references import reference_title
 from autokd.searches.result import SearchResult
 from autokd.searches.students import TrainedStudent
 from autokd.searches.tables import (
@@ -144,4 +145,4 @@ def _reference_name(reference: TrainedStudent, student: TrainedStudent) -> str:
     """Name of a reference, with the length of its training if the student's is another one."""
     epochs = reference.evaluation.epochs
     length = "" if epochs == student.evaluation.epochs else f", {counted(epochs, 'epoch')}"
-    return f"{reference.trial.reference}{length}"
+    return f"{reference_title(reference.trial, student.trial.number)}{length}"

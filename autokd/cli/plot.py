@@ -5,6 +5,7 @@ from pathlib import Path
 import typer
 
 from autokd.analysis.evidence import Evidence, evidence
+from autokd.analysis.importances import share_text
 from autokd.analysis.plots import FORMATS, render
 from autokd.analysis.report import plot_page
 from autokd.cli.output import Output, picture_format, show_json, write_picture
@@ -45,5 +46,5 @@ def _say(shown: Evidence, out: Path, output: Output) -> None:
 
 def _named(shown: Evidence) -> str:
     """The most important dimensions, with the caveat about the number of trials."""
-    named = [f"{name} {100 * share:.0f} %" for name, share in list(shown.importances.items())[:N_NAMED]]
+    named = [f"{name} {share_text(share)}" for name, share in list(shown.importances.items())[:N_NAMED]]
     return f"most important, {shown.caveat}: {', '.join(named)}"

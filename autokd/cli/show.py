@@ -83,7 +83,7 @@ def families(result: SearchResult, top: int, output: Output) -> None:
     show_text(_families_table(ranked, marks))
     if costs:
         show_text(f"front: whether a student of the highest rung is on that of accuracy and {' and '.join(costs)}")
-    show_text("mean ± sd, P(best): what the model believes of the accuracy at the last rung")
+    show_text("mean ± sd, P(best): what the model believes of the accuracy at the highest rung that a trial reached")
     progress = result.progress
     total = progress.finished + progress.running
     if ranked and ranked[0].learnt_from < total:

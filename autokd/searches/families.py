@@ -39,7 +39,7 @@ class Family:
         single_member: Whether all draws of the family are one graph.
         observed: The trial's observed value at the highest rung that it reached.
         rung: That rung's index.
-        mean: Posterior mean of the validation accuracy at the last rung.
+        mean: Posterior mean of the validation accuracy at the highest rung that a trial reached.
         deviation: Posterior standard deviation of the same.
         probability_best: Posterior probability that it is the best of the families tried.
         low: One more student of it, trained to the last rung, exceeds this validation accuracy with a probability of

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from autokd.config.schema import DistillationConfig, ReferencesConfig
+from autokd.database.rows import TrialRow
 from autokd.distillation import KD
 from autokd.searches.method_choice import MethodChoice
 from autokd.searches.trial_record import TrialRecord, latest_references
@@ -26,6 +27,7 @@ __all__ = [
     "reference_methods",
     "reference_parameters",
     "reference_space",
+    "reference_title",
     "references_to_retrain",
 ]
 
@@ -105,3 +107,14 @@ def _teachers_own(teacher_graph: Architecture | None) -> dict[str, Value]:
         return dict.fromkeys(space(LIKE_TEACHER).with_teacher(teacher_graph).distributions(), 1.0)
     except SpaceError:  # as its draw will say
         return {}
+
+
+def reference_title(reference: TrialRow, trial: int) -> str:
+    """Name of a reference that stands beside a student, with the trial whose student it trains if that is another one.
+
+    Args:
+        reference: The reference.
+        trial: Number of the student's trial.
+    """
+    other = reference.parameters.get("trial", trial)
+    return f"{reference.reference} of trial {other}" if other != trial else str(reference.reference)

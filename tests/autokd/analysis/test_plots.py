@@ -1,3 +1,4 @@
+import io
 from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
@@ -249,6 +250,26 @@ def test_where_several_methods_were_tried_each_has_a_row_and_the_best_median_is_
     for row, collection in enumerate(axes.collections):
         offsets = np.asarray(collection.get_offsets())
         assert offsets[:, 1].round().tolist() == [row] * len(offsets)
+
+
+def test_the_mark_of_a_method_stands_at_the_median_of_its_means(shown: Evidence) -> None:
+    families = [family(0, mean, method=method) for method, mean in (("kd", 0.5), ("kd", 0.98), ("dkd", 0.76))]
+    methods = replace(shown, dimensions=METHODS, distillation=frozenset({"method"}), families=families)
+    axes = panels(draw(methods))["Trials by method (how many)"]
+    places = [float(line.get_xdata()[0]) for line in axes.lines]  # type: ignore[arg-type]
+    assert places == [place(76), place(74)]
+
+
+def test_a_dollar_begins_no_formula_on_the_axes_of_parallel_coordinates(shown: Evidence) -> None:
+    names = ("US$5 a_{ $6", "$\\alpha$")
+    dimensions = shown.dimensions | {"generator": Dimension(CategoricalDistribution(names))}
+    families = [family(trial, 0.9, generator=name) for trial, name in enumerate(names)]
+    figure = Figure()
+    draw_parallel(figure.subplots(), replace(shown, dimensions=dimensions, families=families))
+    figure.savefig(io.BytesIO(), format="svg")  # which would parse it
+    labels = [label for axes in figure.axes for label in axes.get_yticklabels() if label.get_text() in names]
+    assert len(labels) == 2
+    assert not any(label.get_parse_math() for label in labels)
 
 
 def test_a_search_of_methods_of_which_one_was_tried_has_no_rows(shown: Evidence):

@@ -57,10 +57,11 @@ def test_the_end_of_a_search_shows_references_beside_the_student_and_who_is_bett
 def test_the_numbers_of_a_report_are_those_of_best(answer: Callable[..., Any], tmp_path: Path) -> None:
     best, page = answer("best", "digits"), Page(Path(answer("report", "digits", str(tmp_path))["file"]).read_text())
 
-    def row(costs: Any, metrics: Any, test: float, epochs: float | None) -> list[float | None]:
+    def row(costs: Any, metrics: Any, test: float, epochs: float | None) -> list[float]:
         sizes = ("params", "macs", "activation_bytes", "model_bytes", "memory_bytes")
         figures = (metrics[name] for name in ("loss", "ece", "ece_scaled"))
-        return [test, metrics["accuracy"], *(costs[size] for size in sizes), epochs, *figures]
+        found = [test, metrics["accuracy"], *(costs[size] for size in sizes), epochs, *figures]
+        return [figure for figure in found if figure is not None]
 
     teacher = best["axes"]["lightness"]["teacher"] | {"macs": best["teacher_macs"]}
     rows = {

@@ -15,7 +15,13 @@ from autokd.evaluation.task import EvaluationTask
 from autokd.searches.controller import Controller
 from autokd.searches.dispatcher import Dispatcher
 from autokd.searches.problem import Problem
-from autokd.searches.references import NO_TEACHER, reference_parameters, reference_space, references_to_retrain
+from autokd.searches.references import (
+    NO_TEACHER,
+    reference_parameters,
+    reference_space,
+    reference_title,
+    references_to_retrain,
+)
 from autokd.searches.trial_record import search_records
 from search_spaces.architecture.format import Architecture
 from search_spaces.design.budget import Budget
@@ -229,3 +235,12 @@ def test_references_are_retrained_by_name_or_as_the_best_at_the_last_rung(make_r
     assert chosen(names=["resnet", "no-teacher"], final="all") == ["resnet", "no-teacher"]
     assert chosen(final=["resnet"]) == ["resnet"]
     assert chosen(final=["no-teacher", "like-teacher", "resnet"]) == ["resnet", "no-teacher"]  # one was left out
+
+
+def test_a_reference_that_trains_another_trials_student_says_so() -> None:
+    def row(name: str, **parameters: Any) -> TrialRow:
+        return TrialRow(1, 1, -1, parameters, "complete", 0.5, None, CLOCK, CLOCK, 0, 0, name)
+
+    assert reference_title(row(NO_TEACHER, trial=8), 8) == "no-teacher"
+    assert reference_title(row(NO_TEACHER, trial=8), 4) == "no-teacher of trial 8"
+    assert reference_title(row("resnet", space="blocks"), 4) == "resnet"
