@@ -23,9 +23,9 @@ class Page(HTMLParser):
     def __init__(self, html: str) -> None:
         super().__init__()
         self.text, self.ids, self.links, self.tags = "", list[str](), list[str](), set[str]()
-        self.tables: dict[str, dict[str, list[float | None]]] = {}
+        self.tables: dict[str, dict[str, list[float]]] = {}
         self._open: list[str] = []
-        self._rows: dict[str, list[float | None]] = {}
+        self._rows: dict[str, list[float]] = {}
         self._heading = ""
         self.feed(html)
         self.close()
@@ -43,7 +43,7 @@ class Page(HTMLParser):
             self._heading = ""
         elif tag == "data":
             value = values["value"]
-            self._rows.setdefault(self._heading, []).append(None if value == "None" else float(value))
+            self._rows.setdefault(self._heading, []).append(float(value))
         if tag not in VOID:
             self._open.append(tag)
 
