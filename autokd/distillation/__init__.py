@@ -6,7 +6,7 @@ Start with `base`, the contract of a method, and `methods.kd`, the simplest one.
 provide features and embeddings, and `pruning` makes a sparse teacher.
 """
 
-from autokd.distillation.base import BatchContext, LogitMethod, Method, Need, Outputs, Wrapper
+from autokd.distillation.base import BatchContext, LogitMethod, Method, Mixture, Need, Outputs, Wrapper
 from autokd.distillation.distiller import Distiller
 from autokd.distillation.feature_extractor import FeatureExtractor
 from autokd.distillation.methods.abkd import ABKD, abkd_loss
@@ -85,6 +85,7 @@ __all__ = [
     "InTurn",
     "LogitMethod",
     "Method",
+    "Mixture",
     "Modality",
     "MultiStep",
     "Need",

@@ -62,7 +62,8 @@ class ABKD(LogitMethod):
     The defaults for alpha and beta are those of the public code's example, ResNet56 and ResNet20 on CIFAR-100. Its
     weight of 32, without `t^2`, is `2 t^2` at a temperature of 4 [ours]. In its examples alpha is 0.5 to 0.9 and
     alpha + beta 1 to 1.3. The ranges are ours: temperature 1 to 10 (log), alpha and beta 0 to 1.5, weight 0.1 to 10
-    (log).
+    (log). With both exponents 0 it is the squared distance of log-probabilities, which nothing bounds: a training may
+    diverge.
 
     Args:
         temperature: `t`, positive and finite.

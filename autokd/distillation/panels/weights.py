@@ -42,7 +42,7 @@ class PanelWeights:
 
 
 def panel_weights(logits: Sequence[Tensor], labels: Tensor, seed: int) -> PanelWeights:
-    """Weights of the largest `accuracy(q) - 0.001 NLL(q)` on one half of the samples, and those by likelihood.
+    """Weights of about the largest `accuracy(q) - 0.001 NLL(q)` on half of the samples, and those by likelihood.
 
     arXiv 2206.12005 evolves the weights of assistants by their accuracy on validation samples. Objective, form `w = x /
     sum x` with x in `[0, 1]^K`, and settings are ours: strategy rand/1/bin of scipy with 15 vectors for each weight,
