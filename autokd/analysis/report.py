@@ -201,10 +201,12 @@ def _networks(findings: Findings) -> Iterator[_Network]:
     yield _Network("teacher", None, None, facts.teacher_cost.to_dict(), facts.teacher_metrics, test.get("accuracy"))
     for student in (findings.student, *findings.references):
         costs = {cost: student.cost(cost) for cost in COSTS}
-        is_reference, trial = student.trial.reference, student.trial.reference or student.trial.number
-        name = reference_title(student.trial, findings.student.trial.number) if is_reference else "student"
+        reference = student.trial.reference
+        name = reference_title(student.trial, findings.student.trial.number) if reference else "student"
         test_accuracy = student.metrics.get("test_accuracy")
-        yield _Network(name, trial, student.evaluation.epochs, costs, student.metrics, test_accuracy)
+        yield _Network(
+            name, reference or student.trial.number, student.evaluation.epochs, costs, student.metrics, test_accuracy
+        )
 
 
 def _limits(findings: Findings) -> list[tuple[str, int, int, float]]:

@@ -132,10 +132,10 @@ def missing_outputs(context: TrainingContext, shapes: OutputShapes | None = None
 
 
 def check_teachers(context: TrainingContext, teacher: Teacher | None = None) -> None:
-    """Check that data and teachers are those of the search, and what is stored of a teacher is what it returns.
+    """Check that data, and teachers of which outputs are stored, are those of the search, and return what is stored.
 
-    A teacher of the same weights may have other code now. An object is taken for granted where it is not given, and an
-    assistant whose code is ours until it is asked.
+    A teacher of the same weights may have other code now. Whoever computes what is not stored loads its teacher, so
+    that one is checked then. An object is taken for granted where it is not given, and an assistant whose code is ours.
 
     Args:
         context: How the search trains.
@@ -145,36 +145,32 @@ def check_teachers(context: TrainingContext, teacher: Teacher | None = None) -> 
         InputError: If data or a teacher are gone, another one, or have other code.
     """
     dataset = context.load_data()
-    foreign = [number for number in context.assistants if context.made_from(number)[0].factory]
+    foreign = (number for number in context.assistants if context.made_from(number)[0].factory)
     for number in (*range(1 + len(context.further_digests)), *foreign):
-        is_given = number == 0 and (teacher is not None or context.teacher.source is None)
-        asked = teacher if is_given else context.load_teacher(number, dataset)
-        if (
-            asked is not None
-            and asked.network is not None
-            and not _returns_what_is_stored(context, number, asked, dataset)
-        ):
-            name = context.assistant_name(number)
-            raise InputError(
-                f"the outputs of {'the teacher' if name is None else f'assistant {name!r}'} in "
-                f"{context.stored(number).folder} are not those that it returns now: its weights are the same, but not "
-                "its code. Bring that back to go on with a search; for a new one, remove that folder to have them "
-                "computed again."
-            )
+        if (key := _comparable(context, number)) is not None:
+            is_given = number == 0 and (teacher is not None or context.teacher.source is None)
+            asked = teacher if is_given else context.load_teacher(number, dataset)
+            if asked is not None and asked.network is not None:
+                _check_code(context, key, asked, dataset)
 
 
-def _returns_what_is_stored(context: TrainingContext, number: int, teacher: Teacher, dataset: Dataset) -> bool:
-    """Whether a network returns what is stored of it, but for rounding; also if nothing is."""
-    key = _comparable(context, number)
-    if key is None:
-        return True
+def _check_code(context: TrainingContext, key: OutputsKey, teacher: Teacher, dataset: Dataset) -> None:
+    """Raise if a network does not return what is stored of it, but for rounding."""
+    stored = context.stored(key.teacher)
     now = _first_logits(context, key, teacher, dataset)
-    before = context.stored(number).read(key.name).logits[: len(now)].float()
+    before = stored.read(key.name).logits[: len(now)].float()
     now = now[: len(before)]
-    if now.shape != before.shape:
-        return False
-    now, before = (logits - logits.mean(1, keepdim=True) for logits in (now, before))  # a large mean is not stored
-    return not bool((now - before).abs().mean() > ALIKE * now.std())
+    is_alike = now.shape == before.shape
+    if is_alike:
+        now, before = (logits - logits.mean(1, keepdim=True) for logits in (now, before))  # a large mean is not stored
+        is_alike = not bool((now - before).abs().mean() > ALIKE * now.std())
+    if not is_alike:
+        name = context.assistant_name(key.teacher)
+        raise InputError(
+            f"the outputs of {'the teacher' if name is None else f'assistant {name!r}'} in {stored.folder} are not "
+            "those that it returns now: its weights are the same, but not its code. Bring that back to go on with a "
+            "search; for a new one, remove that folder to have them computed again."
+        )
 
 
 def _comparable(context: TrainingContext, number: int) -> OutputsKey | None:

@@ -9,14 +9,13 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from autokd.config.parsing import recorded_config
 from autokd.database.errors import DamagedRow
 from autokd.database.reading import Reader
 from autokd.database.row_checks import TABLES
 from autokd.database.rows import EvaluationRow, SearchRow, StudentRow, TrialRow
 from autokd.errors import InputError, first_line
 from autokd.searches.facts import Facts
-from autokd.searches.problem import Problem
+from autokd.searches.problem import Problem, recorded_problem
 from search_spaces.architecture.format import Architecture
 from search_spaces.design.dimensions import contains
 from search_spaces.errors import SpaceError
@@ -54,7 +53,7 @@ def _senseless(rows: Mapping[type, Rows], folder: Path) -> Iterator[DamagedRow]:
     @cache
     def problem(search_id: int) -> Problem | None:
         try:
-            found = _problem(rows[SearchRow][search_id], folder)
+            found = recorded_problem(rows[SearchRow][search_id], folder, "config")
             return found if found.dimensions else None
         except (InputError, *_WRONG):  # a space of the user's own that is gone is no damage of a row
             return None
@@ -104,14 +103,9 @@ def _orphaned(row: Any, rows: Mapping[type, Rows]) -> Iterator[str]:
             yield f"{column} is {getattr(row, column)}, but table {TABLES[parent].__tablename__} has no such row"
 
 
-def _problem(search: SearchRow, folder: Path) -> Problem:
-    config = recorded_config(dict(search.config), "config")
-    return Problem(config, Facts.from_dict(search.facts), folder)
-
-
 def _search_damages(search: SearchRow, folder: Path) -> Iterator[str]:
     try:
-        facts = _problem(search, folder).facts
+        facts = recorded_problem(search, folder, "config").facts
         TypeAdapter(Facts).validate_python(asdict(facts))
         facts.teacher_metrics["accuracy"]
     except ValidationError as error:

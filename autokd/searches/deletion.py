@@ -19,10 +19,9 @@ from autokd.database.reading import Reader
 from autokd.database.removal import delete_rows, forget_leftover, leftovers
 from autokd.database.rows import SearchRow
 from autokd.database.store import Store
-from autokd.errors import AutoKDError, DepotError, InputError, first_line
+from autokd.errors import AutoKDError, DepotError, first_line
 from autokd.evaluation.remote import depot_of
-from autokd.searches.facts import Facts
-from autokd.searches.problem import Problem
+from autokd.searches.problem import DAMAGED, Problem, recorded_problem
 from autokd.searches.workspace import Workspace
 
 __all__ = [
@@ -34,8 +33,6 @@ __all__ = [
     "leftover_folders",
     "recorded_depot",
 ]
-
-_DAMAGED = (InputError, KeyError, TypeError, ValueError)  # raised by what a row holds of another version or hand
 
 
 @dataclass(frozen=True)
@@ -72,11 +69,11 @@ def belongings(workspace: Workspace, name: str) -> Belongings:
         n_trials = store.n_trials(row.id)
     outputs = set[Path]()
     files, *exported = workspace.own_folders(row.name)
-    with suppress(*_DAMAGED):  # such a row tells nothing, but can be deleted
+    with suppress(*DAMAGED):  # such a row tells nothing, but can be deleted
         outputs = _outputs(workspace, [row])
     try:
         shared = outputs & _outputs(workspace, others)
-    except _DAMAGED:  # such a search may use any of them
+    except DAMAGED:  # such a search may use any of them
         shared = outputs
     depot = recorded_depot(workspace, row)
     folders = tuple(folder for folder in (files, *sorted(outputs - shared)) if depot or folder.is_dir())
@@ -118,7 +115,7 @@ def recorded_depot(workspace: Workspace, row: SearchRow) -> Depot | None:
     """The files of a search at a URL; None if it has none, or its configuration cannot be read."""
     try:
         return depot_of(recorded_config(dict(row.config), f"search {row.name}").workers.files, workspace.folder)
-    except _DAMAGED:
+    except DAMAGED:
         return None
 
 
@@ -131,7 +128,7 @@ def leftover_folders(workspace: Workspace, store: Reader) -> list[Path]:
     used = {folder for row in rows for folder in workspace.own_folders(row.name)}
     try:
         used |= _outputs(workspace, rows)
-    except _DAMAGED:  # such a search may use any outputs
+    except DAMAGED:  # such a search may use any outputs
         used |= {folder for folder in recorded if folder not in workspace.own_folders(folder.name)}
     return [folder for folder in recorded if folder.is_dir() and folder not in used]
 
@@ -173,10 +170,7 @@ def _emptied(depot: Depot | None, folders: Iterable[Path]) -> str | None:
 
 def _outputs(workspace: Workspace, rows: Iterable[SearchRow]) -> set[Path]:
     """Folders of the teachers' outputs and pruned teachers that these searches use."""
-    problems = (
-        Problem(recorded_config(dict(row.config), f"search {row.name}"), Facts.from_dict(row.facts), workspace.folder)
-        for row in rows
-    )
+    problems = (recorded_problem(row, workspace.folder) for row in rows)
     return {folder for problem in problems for folder in _folders(problem)}
 
 

@@ -22,8 +22,7 @@ from autokd.database.rows import SearchRow
 from autokd.errors import InputError
 from autokd.export.replacement import REPLACING
 from autokd.searches.deletion import finish_deletions, leftover_folders, recorded_depot
-from autokd.searches.facts import Facts
-from autokd.searches.problem import Problem
+from autokd.searches.problem import DAMAGED, recorded_problem
 from autokd.searches.retention import Retention, find_surplus, surplus_of_assistants
 from autokd.searches.workspace import Workspace
 
@@ -103,20 +102,17 @@ def _of_search(workspace: Workspace, store: Reader, row: SearchRow, depot: Depot
     yield _garbage(row.name, "weights", surplus.weights, there=there)
     if not is_owned(store, row.id):  # asked after they were listed, so no controller that begins now writes them
         yield _garbage(row.name, "unfinished files", surplus.unfinished)
-        yield _garbage(row.name, "trainings of assistants", _of_assistants(workspace, row, depot))
+        yield _of_assistants(workspace, row)
 
 
-def _of_assistants(workspace: Workspace, row: SearchRow, depot: Depot | None) -> list[Path]:
+def _of_assistants(workspace: Workspace, row: SearchRow) -> Garbage:
     """What is left of trainings of assistants, once all are trained; nothing where the row cannot be read."""
-    try:
-        config = recorded_config(dict(row.config), f"search {row.name}")
-        problem = Problem(config, Facts.from_dict(row.facts), workspace.folder)
-    except (InputError, LookupError, TypeError, ValueError):
-        return []
-    if problem.panel is None or problem.facts.panel is None:
-        return []
-    keys = [each.key for each in problem.facts.panel.assistants if each.key is not None]
-    return surplus_of_assistants(problem.panel_folder, keys, depot)
+    files, there = list[Path](), dict[Path, int]()
+    with suppress(*DAMAGED):
+        problem = recorded_problem(row, workspace.folder)
+        files = surplus_of_assistants(problem)
+        there = {} if problem.depot is None else problem.depot.sizes(problem.panel_folder)
+    return _garbage(row.name, "trainings of assistants", files, there=there)
 
 
 def _keeps_sources(row: SearchRow) -> bool:

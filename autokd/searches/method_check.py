@@ -8,14 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from autokd.config.panel import PanelConfig
-from autokd.core.references import is_reference
 from autokd.core.rng import forked_rng
 from autokd.data.channels import SomeChannels
 from autokd.data.stream import Batch
 from autokd.distillation import Distiller, Method, make_method
-from autokd.distillation.registry import components_of
 from autokd.errors import InputError, first_line
 from autokd.searches.assistants import drawn_in
+from autokd.searches.own_code import own_code
 from autokd.searches.problem import Problem
 from autokd.teachers.registry import Teacher
 from search_spaces.networks.network import build
@@ -104,7 +103,7 @@ def _check_runs(
         return deepcopy(student)
 
     try:
-        with forked_rng(labels.device):
+        with forked_rng(labels.device), own_code(name, InputError):
             distiller = Distiller(
                 method,
                 student,
@@ -120,12 +119,6 @@ def _check_runs(
     except (InputError, RuntimeError, ValueError) as error:
         why = teacher.inner_text(first_line(error))
         raise InputError(f"distillation method {name!r} cannot be used here: {why}") from None
-    except Exception as error:
-        if not any(map(is_reference, components_of(name))):
-            raise
-        raise InputError(
-            f"distillation method {name!r} cannot be used here: {type(error).__name__}: {first_line(error)}"
-        ) from error
     if loss.ndim:
         raise InputError(
             f"distillation method {name!r}: its loss must be a tensor of no dimensions, but has the shape "

@@ -1,7 +1,7 @@
 """Code of the user's own in a search: spaces, methods, samplers and pruners, which can raise anything, and change."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 
 from optuna.distributions import distribution_to_json
 
@@ -13,7 +13,15 @@ from autokd.optimizers.errors import OptimizerError
 from search_spaces.design.dimensions import Dimension
 from search_spaces.errors import SpaceError
 
-__all__ = ["changed_code", "check_dimensions", "described", "own_optimizer", "own_sources", "own_space"]
+__all__ = [
+    "changed_code",
+    "check_dimensions",
+    "dimension_texts",
+    "own_code",
+    "own_optimizer",
+    "own_sources",
+    "own_space",
+]
 
 
 def own_sources(config: SearchConfig) -> dict[str, str]:
@@ -40,14 +48,9 @@ def changed_code(config: SearchConfig, recorded: Mapping[str, str]) -> list[str]
     ]
 
 
-def described(dimensions: Mapping[str, Dimension]) -> dict[str, str]:
+def dimension_texts(dimensions: Mapping[str, Dimension]) -> dict[str, str]:
     """Dimensions as text that tells whether they are the same, by their names."""
-    return {
-        name: f"{distribution_to_json(each.distribution)} if {each.parent} in {list(each.values)}"
-        if each.parent
-        else distribution_to_json(each.distribution)
-        for name, each in dimensions.items()
-    }
+    return {name: _text(dimension) for name, dimension in dimensions.items()}
 
 
 def check_dimensions(config: SearchConfig, recorded: Mapping[str, str], dimensions: Mapping[str, Dimension]) -> None:
@@ -55,53 +58,56 @@ def check_dimensions(config: SearchConfig, recorded: Mapping[str, str], dimensio
 
     Args:
         config: The search.
-        recorded: What `described` said then; empty where there is no such code, and in searches of earlier versions.
+        recorded: What `dimension_texts` said then; empty where there is no such code, and in searches of earlier
+            versions.
         dimensions: The dimensions now.
 
     Raises:
         InputError: If they have others, with which recorded trials make no sense.
     """
-    now = described(dimensions) if recorded else {}
+    now = dimension_texts(dimensions) if recorded else {}
     if now != recorded:
         names = sorted(name for name in {*now, *recorded} if now.get(name) != recorded.get(name))
-        others = "".join(f", {name!r}: {_change(recorded.get(name), now.get(name))}" for name in names)
+        others = ", ".join(f"{name!r}: {_change(recorded.get(name), now.get(name))}" for name in names)
         raise InputError(
             f"{' or '.join(map(repr, _own_names(config)))} was edited since the search began and has other dimensions "
-            f"now{others}; bring the code back, or begin a new search."
+            f"now ({others}): bring the code back, or begin a new search."
         )
 
 
 @contextmanager
-def own_space(config: SearchConfig) -> Iterator[None]:
-    """A block in which what a user's space raises, which can be anything, is a SpaceError."""
-    own = [name for name in config.space.listed if is_reference(name)]
-    try:
-        yield
-    except (AutoKDError, SpaceError):
-        raise
-    except Exception as error:
-        if not own:
-            raise
-        names = " or ".join(map(repr, own))
-        raise SpaceError(f"space {names} draws no network: {_reason(error)}; see its `blueprint`.") from error
+def own_code(name: str | None, error: Callable[[str], Exception]) -> Iterator[None]:
+    """A block in which what code of the user's own raises, which can be anything, is an error that names it.
 
-
-@contextmanager
-def own_optimizer(name: str, fails: str) -> Iterator[None]:
-    """A block in which what a user's sampler or pruner raises is an OptimizerError.
+    Errors of ours, and those of code that is not the user's, stay as they are.
 
     Args:
-        name: What the configuration names.
-        fails: What it does not do then, for the message: "proposes no trial".
+        name: What the configuration names: a space, a method, which may be composed, a sampler or a pruner.
+        error: Makes the error, given the reason in words.
     """
     try:
         yield
     except (AutoKDError, SpaceError, OptimizerError):
         raise
-    except Exception as error:
-        if not is_reference(name):
+    except Exception as raised:
+        if name is None or not any(map(is_reference, components_of(name))):
             raise
-        raise OptimizerError(f"{name!r} {fails}: {_reason(error)}") from error
+        raise error(f"{type(raised).__name__}: {first_line(raised)}") from raised
+
+
+def own_space(name: str | None) -> AbstractContextManager[None]:
+    """A block in which what a user's space raises is a SpaceError; see `own_code`."""
+    return own_code(name, lambda reason: SpaceError(f"space {name!r} draws no network: {reason}; see its `blueprint`."))
+
+
+def own_optimizer(name: str, fails: str) -> AbstractContextManager[None]:
+    """A block in which what a user's sampler or pruner raises is an OptimizerError; see `own_code`.
+
+    Args:
+        name: What the configuration names.
+        fails: What it does not do then, for the message: "proposes no trial".
+    """
+    return own_code(name, lambda reason: OptimizerError(f"{name!r} {fails}: {reason}"))
 
 
 def _own_names(config: SearchConfig) -> dict[str, str]:
@@ -118,5 +124,6 @@ def _change(before: str | None, now: str | None) -> str:
     return "new" if before is None else "gone" if now is None else "another range"
 
 
-def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {first_line(error)}"
+def _text(dimension: Dimension) -> str:
+    text: str = distribution_to_json(dimension.distribution)
+    return f"{text} if {dimension.parent} in {list(dimension.values)}" if dimension.parent else text

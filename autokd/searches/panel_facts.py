@@ -65,6 +65,11 @@ class PanelFacts:
     accuracy: float | None = None
     uniform_accuracy: float | None = None
 
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Keys of the trainings that were kept."""
+        return tuple(each.key for each in self.assistants if each.key is not None)
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "PanelFacts":
         """The facts among recorded values."""

@@ -65,10 +65,9 @@ class PanelStage:
         for assistant in section.assistants:
             if assistant.name not in _known(problem):
                 problem = self._with_assistant(problem, section, assistant)
-            elif not self._is_there(problem, assistant):
+            elif not self._has_files(problem, assistant):
                 self._train_again(problem, section, assistant)
-        keys = [each.key for each in _known(problem).values() if each.key is not None]
-        remove_files(surplus_of_assistants(problem.panel_folder, keys, problem.depot), problem.depot)
+        remove_files(surplus_of_assistants(problem), problem.depot)
         if problem.methods.weighs_panel and not _panel(problem).weights:
             problem = self._with_weights(problem)
         return problem
@@ -99,8 +98,8 @@ class PanelStage:
         self.dispatcher.on_notify(_result_line(facts))
         return problem
 
-    def _is_there(self, problem: Problem, assistant: AssistantConfig) -> bool:
-        """Whether the files of an assistant that was trained here are, perhaps only at the depot; or it was given."""
+    def _has_files(self, problem: Problem, assistant: AssistantConfig) -> bool:
+        """Whether an assistant was given, or its files are there once what the depot has of them was fetched."""
         key = _known(problem)[assistant.name].key
         if key is None:
             return True
@@ -114,15 +113,17 @@ class PanelStage:
         known = _known(problem)[assistant.name]
         self.dispatcher.on_notify(f"assistant {known.name}: its files are gone, so it is trained again")
         task = self._task(problem, section, assistant, self._drawn(problem, assistant), known.learnt_from)
-        if task.key == known.key:
-            self.dispatcher.prepare(task.context)
-            self.dispatcher.evaluated([task], f"assistant {known.name!r} cannot be trained again")
-            network = load_teacher(problem.trained_assistant(known.name, task.key), self._device)
-        if task.key != known.key or network.digest != known.digest:
+        if task.key != known.key or self._digest_after(problem, task, known.name) != known.digest:
             raise AutoKDError(
                 f"assistant {known.name!r}: its files in {problem.panel_folder} are gone, and its training now gives "
                 "another network: bring them back, or begin a new search."
             )
+
+    def _digest_after(self, problem: Problem, task: EvaluationTask, name: str) -> str:
+        """Digest of an assistant after this training, which ends before."""
+        self.dispatcher.prepare(task.context)
+        self.dispatcher.evaluated([task], f"assistant {name!r} cannot be trained again")
+        return load_teacher(problem.trained_assistant(name, task.key), self._device).digest
 
     def _with_weights(self, problem: Problem) -> Problem:
         dataset = load_data(problem.config.data)

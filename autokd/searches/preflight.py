@@ -29,7 +29,7 @@ from autokd.evaluation.precompute import check_room, check_teachers, find_shapes
 from autokd.optimizers.errors import OptimizerError
 from autokd.searches.choices import Choices
 from autokd.searches.facts import Facts
-from autokd.searches.own_code import described, own_sources, own_space
+from autokd.searches.own_code import dimension_texts, own_sources, own_space
 from autokd.searches.panel_check import check_panel_config, find_panel
 from autokd.searches.problem import Problem
 from autokd.searches.proposals import check_optimizer
@@ -224,7 +224,7 @@ def survey(problem: Problem) -> Sequence[Offer]:
     offers: list[Offer] = []
     for name, member in problem.space.members.items():
         rng = np.random.default_rng(seed)
-        with own_space(problem.config):
+        with own_space(name or problem.config.space.name):
             found = envelope(member, problem.budget, facts.input_shape, facts.classes, rng)
         offers += [replace(offer, space=name) for offer in found]
     return offers
@@ -252,7 +252,7 @@ def with_own_dimensions(problem: Problem) -> Problem:
     """
     if not problem.facts.sources or problem.config.teacher.pruning is not None:
         return problem
-    return replace(problem, facts=replace(problem.facts, dimensions=described(problem.dimensions)))
+    return replace(problem, facts=replace(problem.facts, dimensions=dimension_texts(problem.dimensions)))
 
 
 def check_budget(broken: Mapping[str, str], reporter: Reporter = SILENT) -> None:

@@ -11,11 +11,12 @@ import numpy as np
 from optuna.study import Study
 
 from autokd.config.fidelity_metrics import FIDELITY_METRICS
+from autokd.config.parsing import recorded_config
 from autokd.config.schema import TeacherConfig, TrainingConfig
 from autokd.core.depot import Depot
 from autokd.core.disk import check_space
 from autokd.core.seeds import derive
-from autokd.database.rows import StudentRow, TrialRow
+from autokd.database.rows import SearchRow, StudentRow, TrialRow
 from autokd.distillation.registry import weighs_panel
 from autokd.errors import InputError
 from autokd.evaluation.context import TrainingContext
@@ -38,11 +39,15 @@ from search_spaces.architecture.cost import Cost, cost
 from search_spaces.architecture.format import Architecture
 from search_spaces.architecture.layers import KINDS
 from search_spaces.design.budget import Budget
+from search_spaces.design.choice import SPACE
 from search_spaces.design.dimensions import Dimension, Value
 from search_spaces.design.space import Space
 from search_spaces.errors import SpaceError
 
-__all__ = ["Problem"]
+__all__ = ["DAMAGED", "Problem", "recorded_problem"]
+
+DAMAGED = (InputError, LookupError, TypeError, ValueError)
+"""What `recorded_problem` raises of a row of another version, or that was edited by hand."""
 
 SPARE_BYTES = 64 * 10**6
 """Room that is left on the disk for the database, logs and results."""
@@ -234,7 +239,7 @@ class Problem(Choices):
         facts = self.facts
         space, parameters = self._family(trial)
         budget = self.budget_of(trial.parameters)
-        with own_space(self.config):
+        with own_space(None if trial.reference else self.space_name(trial.parameters)):
             architecture = space.sample(parameters, budget, facts.input_shape, facts.classes, rng)
         return architecture, cost(architecture)
 
@@ -252,6 +257,11 @@ class Problem(Choices):
             return None
         family = self.space_parameters(trial)
         return warm_start_source(trial_records, architecture, lambda other: self.space_parameters(other) == family)
+
+    def space_name(self, parameters: Mapping[str, Any]) -> str | None:
+        """Name of the space to which parameters of a trial belong."""
+        name: str | None = parameters.get(SPACE, self.config.space.name)
+        return name
 
     def space_parameters(self, trial: TrialRow) -> dict[str, Value]:
         """The parameters of the trial that belong to the search space."""
@@ -425,3 +435,21 @@ class Problem(Choices):
 
     def _seed(self, trial: TrialRow, replicate: int, purpose: str, use: str) -> int:
         return derive(self.config.seed, trial.reference or trial.number, replicate, purpose, use)
+
+
+def recorded_problem(row: SearchRow, home: Path, what: str | None = None) -> Problem:
+    """What is searched, as the row of a search says, which may be of another version, or damaged.
+
+    Args:
+        row: The row.
+        home: Folder of all searches.
+        what: What its configuration is called in error messages; by default by the name of the search.
+
+    Raises:
+        InputError: If the configuration cannot be read.
+        LookupError: If the facts lack something.
+        TypeError: If they have another form.
+        ValueError: If they have another form.
+    """
+    config = recorded_config(dict(row.config), what or f"search {row.name}")
+    return Problem(config, Facts.from_dict(row.facts), home)

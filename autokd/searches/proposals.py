@@ -196,7 +196,7 @@ def _repaired(problem: Problem, values: Mapping[str, Value], number: int) -> dic
     while True:
         rng = np.random.default_rng(derive(problem.config.seed, number, "fit"))
         try:
-            with own_space(problem.config):
+            with own_space(problem.space_name(chosen)):
                 return space.fit(chosen, problem.budget_of(others), facts.input_shape, facts.classes, rng) | others
         except BudgetError:
             if others.get(BUDGET_SHARE, 1.0) == 1.0:

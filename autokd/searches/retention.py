@@ -125,16 +125,16 @@ def remove_surplus(store: Reader, search_id: int, retention: Retention) -> None:
         remove_files(files, retention.depot)
 
 
-def surplus_of_assistants(folder: Path, keys: Iterable[str], depot: Depot | None = None) -> list[Path]:
-    """Checkpoints and weights of the trainings of assistants that are not kept, once all assistants are trained.
+def surplus_of_assistants(problem: Problem) -> list[Path]:
+    """Checkpoints and weights of trainings of assistants, on disk or in the depot, that were not kept.
 
-    Args:
-        folder: Folder of the files of assistants.
-        keys: Keys of the trainings that were kept.
-        depot: The same files at a URL, where workers do not see the folder.
+    There are none before all assistants are trained.
     """
-    kept = {weights_file(folder, key) for key in keys}
-    there = {*_ours(folder)[0], *_in_depot(folder, depot)} - kept
+    if problem.panel is None or problem.facts.panel is None:
+        return []
+    folder = problem.panel_folder
+    kept = {weights_file(folder, key) for key in problem.facts.panel.keys}
+    there = {*_ours(folder)[0], *_in_depot(folder, problem.depot)} - kept
     return sorted(file for file in there if file.name.startswith(("checkpoint", "best", "weights")))
 
 

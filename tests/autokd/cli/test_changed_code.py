@@ -99,7 +99,7 @@ def test_a_space_with_other_dimensions_makes_no_sense_of_recorded_trials(
     for outcome in (run("resume", "trials=4"), run("families")):
         assert outcome.code == 2
         assert outcome.err == (
-            "autokd: 'my_space:Space' was edited since the search began and has other dimensions now, 'extra': new; "
+            "autokd: 'my_space:Space' was edited since the search began and has other dimensions now ('extra': new): "
             "bring the code back, or begin a new search.\n"
         )
     write("my_space", SPACE)
