@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import torch
 
-from autokd.config.panel import AssistantConfig
+from autokd.config.panel import AssistantConfig, PanelConfig
 from autokd.config.schema import SearchConfig
 from autokd.data.channels import shape_of
 from autokd.data.dataset import Dataset
@@ -45,19 +45,27 @@ def check_panel_config(choices: Choices) -> None:
                 f'assistants learn from one network, or from all before with panel.path = "dense", but '
                 f"{panel.method!r} is for students."
             )
-        n_teachers = len(panel.assistants) if panel.path == "dense" else 1
-        if n_teachers > 1 and ">" in panel.method:
-            raise InputError(
-                f'with panel.path = "dense" an assistant learns by one method from all before, but {panel.method!r} '
-                "are two in turn: choose one of them, or another path."
-            )
-        make_method(*distillation_of(panel, n_teachers))
+        if panel.path == "dense" and len(panel.assistants) > 1:
+            _check_dense(panel)
     except (InputError, TypeError) as error:
         raise InputError(f"panel.distillation: {error}") from None
     for each in panel.assistants:
         if not each.is_trained:
             with as_assistant(each.name):
                 check_made_from(each.teacher)
+
+
+def _check_dense(panel: PanelConfig) -> None:
+    """Check that an assistant can learn from several networks at once by the panel's method."""
+    rule = (
+        'with panel.path = "dense" an assistant learns from all before by one method that begins with a loss of logits'
+    )
+    if ">" in panel.method:
+        raise InputError(f"{rule}, but {panel.method!r} are two in turn: choose one of them, or another path.")
+    try:
+        make_method(*distillation_of(panel, len(panel.assistants)))
+    except InputError:
+        raise InputError(f"{rule}, but {panel.method!r} does not: write kd, or choose another path.") from None
 
 
 def find_panel(

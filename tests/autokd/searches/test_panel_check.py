@@ -128,7 +128,8 @@ def test_an_assistant_that_cannot_be_drawn_is_refused_before_anything_is_trained
         ({"method": "takd+kd"}, "panel.distillation: assistants learn from one network, or from all before with"),
         ({"method": "kd", "ranges": {"beta": 1}}, "panel.distillation: distillation method 'kd' has no .*'beta'"),
         ({"method": "kd>dkd"}, "panel.distillation: with panel.path = .* 'kd>dkd' are two in turn: choose one of them"),
-        ({"method": "fitnet"}, r"panel.distillation: .*'dgkd' wraps one that compares logits, but 'fitnet' does not"),
+        ({"method": "fitnet"}, "a loss of logits, but 'fitnet' does not: write kd, "),
+        ({"method": "early-stopping+kd"}, "a loss of logits, but 'early-stopping.kd' does not: write kd, "),
     ],
 )
 def test_how_assistants_learn_is_checked_first(distillation: dict[str, Any], message: str) -> None:
