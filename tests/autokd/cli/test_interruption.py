@@ -33,6 +33,8 @@ LONG = (
     "--set",
     "training.views=1",
     "--set",
+    "data.subset=300",
+    "--set",
     "workers.count=1",
     "--set",
     "references.names=none",

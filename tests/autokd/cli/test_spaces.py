@@ -37,6 +37,7 @@ def settings(space: str, ranges: Mapping[str, object], params: int) -> list[str]
         "training.rungs": [1],
         "training.precision": "float32",  # measured, it may differ from one run to the next
         "training.views": 1,
+        "data.subset": 400,
         "final.epochs": 4,
         "final.families": 1,
         "workers.engine": "inline",

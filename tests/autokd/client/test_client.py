@@ -29,7 +29,13 @@ from autokd.service.settings import Settings
 
 TINY = {
     **{"trials": 2, "training.rungs": [1], "training.views": 1, "training.precision": "float32"},
-    **{"workers.engine": "inline", "workers.count": 1, "references.names": "none", "space.name": "nago"},
+    **{
+        "workers.engine": "inline",
+        "workers.count": 1,
+        "references.names": "none",
+        "space.name": "nago",
+        "data.subset": 300,
+    },
 }
 NOTHING = {
     *(

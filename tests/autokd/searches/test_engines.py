@@ -21,6 +21,7 @@ SETTINGS = (
     *("trials=2", "training.rungs=[1, 2]", "training.views=1", "space.name=nago", "references.names=none"),
     "training.precision=float32",  # "auto" measures, and may find otherwise in the second search
     "workers.count=1",
+    "data.subset=300",
 )
 WITHOUT = ("worker", "seconds", "epoch_seconds")
 
