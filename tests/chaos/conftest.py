@@ -15,14 +15,8 @@ from autokd.cli import main
 
 TINY = Recipe(
     (
-        *("trials=2", "training.rungs=[1, 2]", "training.views=1", "space.name=nago", "final.epochs=2"),
-        *(
-            "final.families=1",
-            "workers.count=1",
-            "references.names=none",
-            "training.precision=float32",
-            "data.subset=300",
-        ),
+        *("trials=2", "data.subset=300", "space.name=nago", "final.epochs=2", "final.families=1", "workers.count=1"),
+        *("references.names=none", "training.rungs=[1, 2]", "training.views=1", "training.precision=float32"),
     )
 )
 

@@ -28,14 +28,9 @@ from autokd.searches.workspace import Workspace
 from autokd.service.settings import Settings
 
 TINY = {
-    **{"trials": 2, "training.rungs": [1], "training.views": 1, "training.precision": "float32"},
-    **{
-        "workers.engine": "inline",
-        "workers.count": 1,
-        "references.names": "none",
-        "space.name": "nago",
-        "data.subset": 300,
-    },
+    **{"trials": 2, "data.subset": 300, "references.names": "none", "space.name": "nago"},
+    **{"training.rungs": [1], "training.views": 1, "training.precision": "float32"},
+    **{"workers.engine": "inline", "workers.count": 1},
 }
 NOTHING = {
     *(
