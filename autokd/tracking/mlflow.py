@@ -81,7 +81,7 @@ class MLflow:
     def opened(self, trial: TrialRow) -> None:
         """Begin the run of a trial, with its parameters."""
         if trial.number not in self._runs:
-            self._log_parameters(self._run(trial), trial.parameters)
+            self._log_parameters(self._run(trial), dict(flat(dict(trial.parameters))))
 
     def measured(self, measured: Measurement) -> None:
         """Log the metrics of an evaluation; the step is its rung."""

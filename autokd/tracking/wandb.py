@@ -51,12 +51,13 @@ class WandB:
         settings = self._wandb.setup().settings
         self._seen_file = Path(settings.wandb_dir) / f"autokd-{self._id(f'events {project}')}.json"
         self._keeps = settings.mode != "disabled"
+        self._saw = self.seen
         self._runs: dict[str, Any] = {}  # by id, those that are open
         self._search = self._run(search.name, "search", dict(search.config), steps="trial")
 
     @property
     def seen(self) -> int:
-        """Id of the newest event that an earlier session tracked; 0 if there was none."""
+        """Id of the newest event that an earlier session tracked and closed; 0 if there was none."""
         return int(json.loads(self._seen_file.read_text())["event"]) if self._seen_file.exists() else 0
 
     def opened(self, trial: TrialRow) -> None:
@@ -65,7 +66,8 @@ class WandB:
 
     def measured(self, measured: Measurement) -> None:
         """Log the metrics of an evaluation over its rung."""
-        self._trial(measured.trial).log({**measured.metrics, "rung": measured.row.rung})
+        at = {} if measured.student.purpose == "final" else {"rung": measured.row.rung}
+        self._trial(measured.trial).log({**measured.metrics, **at})
 
     def ended(self, trial: TrialRow, students: Sequence[StudentRow]) -> None:
         """End the run of a trial, with its value and the costs of its first student."""
@@ -80,18 +82,20 @@ class WandB:
             self._search.log({"value": trial.value, "trial": trial.number})
 
     def changed(self, search: SearchRow) -> None:
-        """Say how the search stands."""
+        """Say how the search stands, and which parameters it has by now."""
         self._search.summary["status"] = search.status
+        self._search.config.update(dict(search.config), allow_val_change=True)
 
     def saw(self, event: int) -> None:
-        """Remember it beside the runs, unless W&B keeps none."""
-        if self._keeps:
-            write_json(self._seen_file, {"event": event})
+        """Remember it until `close`: W&B holds back values of runs that are open, and a kill loses them."""
+        self._saw = event
 
     def close(self) -> None:
-        """Write what is not written yet."""
+        """Write what is not written yet, and beside the runs, unless W&B keeps none, up to which event that is."""
         for run in self._runs.values():
             run.finish()
+        if self._keeps:
+            write_json(self._seen_file, {"event": self._saw})
 
     def _trial(self, trial: TrialRow) -> Any:
         return self._run(name_of(trial), "reference" if trial.reference else "trial", trial.parameters, steps="rung")

@@ -12,6 +12,7 @@ import pytest
 from hub_models import package
 from inline_searches import run
 
+from autokd.config.flat import flat
 from autokd.config.tracking import TrackingConfig
 from autokd.database.lease import acquire, release
 from autokd.database.store import Store
@@ -23,7 +24,7 @@ from autokd.searches.problem import Problem
 from autokd.tracking.following import _TRACKERS, check_trackers, follow, tracked
 from autokd.tracking.mlflow import MLflow
 from autokd.tracking.tensorboard import TensorBoard
-from autokd.tracking.tracker import name_of
+from autokd.tracking.tracker import Measurement, name_of
 from autokd.tracking.wandb import WandB
 from workers.inline import InlineExecutor
 
@@ -126,7 +127,7 @@ def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def in_wandb(folder: Path) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
-    for file in sorted(folder.glob("offline-run-*/*.wandb")):
+    for file in files(folder):
         runs = [record.run for record in records(file) if record.HasField("run")]
         trial = found.setdefault(runs[0].display_name, {"accuracy": {}, "value": None})
         for record in records(file):
@@ -136,6 +137,11 @@ def in_wandb(folder: Path) -> dict[str, dict[str, Any]]:
                 trial["accuracy"][values["rung"]] = values["accuracy"]
             trial["value"] = values.get("value", trial["value"])
     return {name: each for name, each in found.items() if each["accuracy"]}
+
+
+def files(folder: Path) -> list[Path]:
+    """The files that W&B wrote, the oldest first."""
+    return sorted(folder.glob("offline-run-*/*.wandb"))
 
 
 def records(file: Path) -> Iterator[Any]:
@@ -229,6 +235,8 @@ def test_runs_say_what_the_trial_was_and_how_it_ended(search: Store, tmp_path: P
         assert data.tags["autokd.state"] == trial.state
         assert data.tags["mlflow.parentRunId"] == runs["first"].info.run_id
     assert runs["trial-0000"].data.metrics["params"] == student.params
+    (resnet,) = (each for each in search.references(row.id) if each.reference == "resnet")
+    assert runs["resnet"].data.params == {name: str(value) for name, value in flat(dict(resnet.parameters))}
 
 
 @pytest.mark.slow  # MLflow makes its database
@@ -259,14 +267,40 @@ def test_a_trial_that_was_opened_again_and_completed_has_no_reason_any_more(
             tracker.ended(each, [])
         tracker.close()
     assert runs_of(uri)[name_of(trial)].data.tags["autokd.reason"] == ""
-    told = [
-        json.loads(each.value_json)
-        for file in sorted(offline.glob("offline-run-*/*.wandb"))
-        for record in records(file)
-        for each in record.summary.update
-        if (each.key or each.nested_key[0]) == "reason"
-    ]
-    assert told[-1] == ""
+    assert summary(offline, "reason")[-1] == ""
+
+
+def summary(folder: Path, name: str) -> list[Any]:
+    """The values that a summary of W&B had one after the other."""
+    updates = [each for file in files(folder) for record in records(file) for each in record.summary.update]
+    return [json.loads(each.value_json) for each in updates if (each.key or each.nested_key[0]) == name]
+
+
+@pytest.mark.slow  # W&B starts its process
+def test_wandb_has_the_settings_of_now_and_is_told_again_what_a_killed_session_held_back(
+    search: Store, offline: Path
+) -> None:
+    row, tracker = search.search("first"), WandB("students", search.search("first"))
+    follow(tracker, search, row.id, tracker.seen)
+    assert tracker.seen == 0
+    tracker.changed(replace(row, config={**row.config, "trials": 100}))
+    tracker.close()
+    assert tracker.seen == search.events(row.id)[-1].id
+    updates = [each for file in files(offline) for record in records(file) for each in record.config.update]
+    assert [each.value_json for each in updates if (each.key or each.nested_key[0]) == "trials"][-1] == "100"
+
+
+@pytest.mark.slow  # W&B starts its process
+def test_a_full_length_training_leaves_the_rung_that_its_trial_reached(search: Store, offline: Path) -> None:
+    row, tracker = search.search("first"), WandB("students", search.search("first"))
+    trial = next(each for each in search.trials(row.id) if each.state == "complete")
+    (student,) = search.students(row.id, trials=[trial.id])
+    *_, evaluation = search.evaluations(row.id, trials=[trial.id])
+    tracker.measured(Measurement(trial, student, evaluation))
+    tracker.measured(Measurement(trial, replace(student, purpose="final"), replace(evaluation, rung=0)))
+    tracker.close()
+    assert set(summary(offline, "rung")) == {1}
+    assert summary(offline, "final/accuracy")
 
 
 class Stubborn(TensorBoard):
