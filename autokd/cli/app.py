@@ -1,5 +1,6 @@
 """The commands: each parses its arguments, calls the public API and prints the result. Heavy imports are local."""
 
+import io
 import os
 import shlex
 import signal
@@ -46,16 +47,22 @@ def main() -> NoReturn:
     """Run the command line; an `AutoKDError` is printed on one line and determines the exit code."""
     listen()
     forget_command()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # what a terminal cannot show, such as the sign of plus or minus
     try:
         code = app(prog_name="autokd", standalone_mode=False) or 0
         if code == INTERRUPTED:
             _complain("interrupted.")
+        sys.stdout.flush()
     except AutoKDError as error:
         shown = explained(error)
         _complain(str(shown))
         code = shown.exit_code
-    except BrokenPipeError:  # the reader of the output has ended, such as `head` in a pipe
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (BrokenPipeError, SystemExit) as error:
+        if not isinstance(error.__context__ or error, BrokenPipeError):  # typer makes an exit of it
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader of the output has ended, such as `head` in a pipe
         code = 0
     except Exception as error:
         code = _show_usage_error(error)

@@ -4,7 +4,7 @@ from rich.console import Console
 
 __all__ = ["PlainConsole"]
 
-FILE_WIDTH = 160  # columns, if the output is not a terminal
+FILE_WIDTH = 10_000  # columns, if the output is not a terminal: nothing is wrapped
 
 
 class PlainConsole(Console):

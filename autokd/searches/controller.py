@@ -107,10 +107,12 @@ class Controller:
         """Record how the search ended, and return how far it is.
 
         Args:
-            is_over: Whether nothing is left to train; else it is interrupted.
+            is_over: Whether nothing is left to train; else it is interrupted, as it is where its time was over before
+                the first trial.
         """
-        found = self.progress(self.store.search(self.lease.search_id)).best_trial
-        status: SearchStatus = "interrupted" if not is_over else "failed" if found is None else "finished"
+        so_far = self.progress(self.store.search(self.lease.search_id))
+        goes_on = not is_over or not so_far.finished
+        status: SearchStatus = "interrupted" if goes_on else "failed" if so_far.best_trial is None else "finished"
         return self.progress(self.store.set_status(self.lease, status))
 
     def progress(self, search: SearchRow) -> Progress:

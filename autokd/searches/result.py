@@ -84,6 +84,11 @@ class SearchResult(RecordedSearch):
             controller.run()
             progress = controller.record_end()
             self.reporter.searched(progress)
+        if progress.status == "interrupted":  # no trial has begun
+            raise InterruptedSearchError(
+                f"the `seconds` of search {self.name!r} were over before its first trial; "
+                f"`{self.way_on('resume', ' --set seconds=...', 'config')}` with more of them goes on."
+            )
         if progress.best_trial is None:
             raise AutoKDError(why_failed(progress))
         for remark in self.remarks:

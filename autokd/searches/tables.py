@@ -165,9 +165,10 @@ def _width(column: Column) -> int:
 
 
 def facts_table(facts: Iterable[tuple[str, str]]) -> Table:
-    """Names and values in two columns."""
+    """Names and values in two columns; no word is cut, however narrow the terminal: it may be a command to copy."""
     drawn = Table.grid(padding=(0, 2))
     drawn.add_column(style="dim", no_wrap=True)
+    drawn.add_column(overflow="fold")
     for name, value in facts:
         drawn.add_row(name, Text(value))
     return drawn

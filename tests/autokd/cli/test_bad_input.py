@@ -229,3 +229,17 @@ def test_a_search_whose_trials_all_fail_exits_with_5(invoke, tiny, tmp_path: Pat
     status = invoke("status", "digits", "--home", tmp_path / "new").out
     assert "digits (failed)" in status
     assert "2 x DivergedError" in status
+
+
+def test_a_search_whose_time_is_over_before_its_first_trial_goes_on_with_more(invoke, tiny, tmp_path: Path):
+    short = ("--set", "references.names=['resnet']", "--set", "seconds=0.01", "--set", "data.subset=300")
+    outcome = invoke("search", "digits", *tiny, *short, "--home", tmp_path / "new")
+    line = (
+        "autokd: the `seconds` of search 'digits' were over before its first trial; "
+        f"`autokd resume digits --home {tmp_path / 'new'} --set seconds=...` with more of them goes on.\n"
+    )
+    assert (outcome.code, outcome.err) == (4, line)
+    again = invoke("resume", "digits", "--home", tmp_path / "new")
+    assert (again.code, again.err) == (4, line)
+    assert "digits (interrupted)" in invoke("status", "digits", "--home", tmp_path / "new").out
+    assert invoke("resume", "digits", "--home", tmp_path / "new", "--set", "seconds=60").code == 0

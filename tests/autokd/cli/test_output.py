@@ -12,6 +12,8 @@ from pydantic import TypeAdapter
 
 from autokd.cli.output import reserve_stdout, show_json, show_text
 from autokd.cli.reporting import reporter
+from autokd.core.console import PlainConsole
+from autokd.searches.tables import facts_table
 
 BRACKETS = "/data/[red]runs[/red]/[/x]:smile:"
 
@@ -31,6 +33,37 @@ def test_a_home_with_brackets_in_its_name_can_be_used_and_is_proposed_as_it_is(
     assert (outcome.code, outcome.err) == (0, "")
     assert outcome.out.splitlines()[-1] == f"Train it at full length: autokd train digits --home '{home}'"
     assert invoke("list", "--home", tmp_path / "[/]").out.startswith(f"no search in {tmp_path}/[/] yet")
+
+
+def test_a_command_among_facts_is_never_cut(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = f"autokd resume b --home {'/a-long-name' * 30}"
+    facts = facts_table([("go on with", command)])
+    show_text(facts)
+    assert capsys.readouterr().out == f"go on with  {command}\n"
+    monkeypatch.setattr(PlainConsole, "is_terminal", True)
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("TERM", "dumb")
+    show_text(facts)
+    shown = capsys.readouterr().out.replace("go on with", "").split()
+    assert "".join(shown) == command.replace(" ", "")
+
+
+@pytest.mark.parametrize("command", ["schema", "recipes"])  # of which one is longer than what a pipe holds
+def test_a_reader_that_has_left_is_no_failure(command: str) -> None:
+    ours, theirs = os.pipe()
+    os.close(ours)
+    done = subprocess.run([sys.executable, "-m", "autokd", command], stdout=theirs, stderr=subprocess.PIPE, check=True)
+    os.close(theirs)
+    assert not done.stderr
+
+
+def test_what_a_terminal_cannot_show_is_a_question_mark(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "autokd", "list", "--home", str(tmp_path / "5±1")]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    assert done.stdout.startswith(f"no search in {tmp_path}/5?1 yet")
 
 
 def test_times_are_printed_as_the_service_writes_them(capsys: pytest.CaptureFixture[str]) -> None:
