@@ -28,7 +28,8 @@ class DistillationConfig(Section):
     Attributes:
         method: Name of a distillation method, "module:Class" of your own, a composition such as "ctkd+kd", or two in
             turn such as "fitnet>dist"; "kd" by default.
-        methods: Several methods among which the search chooses; replaces `method`.
+        methods: Several methods among which the search chooses; replaces `method`. Trainings of an epoch or two hardly
+            order them as full length does: let the last rung have many.
         ranges: Narrower ranges for dimensions of the method, or single values that fix them, such as "temperature". In
             a composition, the name of the part comes first: "kd.temperature". So does the name of the method if the
             search chooses it: "dkd.beta".
