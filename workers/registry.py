@@ -26,7 +26,7 @@ def executor(name: str, workers: int = 1, limits: Limits = DEFAULT_LIMITS, addre
             not support these arguments.
     """
     if name not in _builds:
-        raise WorkerError(f"`executor` must be one of {', '.join(executor_names())}, but got {name!r}.")
+        raise WorkerError(f"`engine` must be one of {', '.join(executor_names())}, but got {name!r}.")
     return _builds[name](workers, limits, address)
 
 

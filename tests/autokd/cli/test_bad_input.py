@@ -80,7 +80,7 @@ def _bad_module(_elsewhere: None) -> None:
         ("optimizer.pruner=halve", "optimizer.pruner: Unknown pruner 'halve'. Known: halving, median, none"),
         ("optimizer.options.model=bo", '`model` must be "own" or "botorch", but got \'bo\''),
         ("optimizer.options.foo=3", "'trust-region' cannot be made with the options {'foo': 3}: "),
-        ("workers.engine=locl", "workers: `executor` must be one of dask, inline, local, ray, but got 'locl'."),
+        ("workers.engine=locl", "workers: `engine` must be one of dask, inline, local, ray, but got 'locl'."),
         ("workers.count=2", "(workers.count) must be 1, but is 2"),
         ("workers.device=gpu", "workers.device 'gpu' is not usable here: "),
         ("teacher.floor=1.0", "the teacher's validation accuracy is 99.33%, below teacher.floor = 100.00%."),

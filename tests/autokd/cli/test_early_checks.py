@@ -71,7 +71,7 @@ def early(refused: Refused, monkeypatch: pytest.MonkeyPatch) -> Refused:
         ("optimizer.options.n_startup_trials='3'", "cannot be made with the options {'n_startup_trials': '3'}"),
         ("distillation.method=dk", "but got 'dk'; the nearest known is 'dkd'"),
         ("distillation.ranges.temprature=3", "distillation.ranges: "),
-        ("workers.engine=locl", "workers: `executor` must be one of"),
+        ("workers.engine=locl", "workers: `engine` must be one of"),
         ("workers.device=gpu", "workers.device 'gpu' is not usable here: "),
         ("workers.device=meta", "workers.device 'meta' is not usable here: "),
         ("teacher.factory=my_odd:teachr", "teacher.factory: 'my_odd' has no 'teachr'; the nearest known is 'teacher'."),
